@@ -1,0 +1,226 @@
+"""The ports: what the packages ask of stores and models. Two backends of each store, proven equal by one suite.
+
+Store methods are synchronous and thread-safe; a service calls them on threads it owns, never on its event loop. They
+raise `core.errors` only: a driver's error becomes Unavailable (the store does not answer) or FailedPrecondition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from core.nouns import (
+    AsOf,
+    Episode,
+    EpisodeFilter,
+    Fact,
+    Float32,
+    Forgotten,
+    IndexPoint,
+    Namespace,
+    NewFact,
+    OutboxEntry,
+    PerceivedEpisode,
+    RecordCounts,
+    Remembered,
+    ScoredConcept,
+    Space,
+    Sparse,
+    StoredConcept,
+    TermStatistics,
+)
+
+
+class Record(Protocol):
+    """The truth: Episodes, Concepts with their vectors, Entities, Facts, and the outbox the index is fed from.
+
+    Every write is one transaction, durable when it returns. `seq` counts commits of the whole store, without gaps
+    seen by readers. Every method but `create_namespace` raises NotFound (NAMESPACE_NOT_FOUND) for a namespace that
+    is not there, before anything else.
+    """
+
+    backend: str
+
+    def create_namespace(self, name: str) -> Namespace:
+        """Raises AlreadyExists (NAMESPACE_EXISTS)."""
+        ...
+
+    def namespaces(self) -> list[Namespace]:
+        """All of them, by name."""
+        ...
+
+    def delete_namespace(self, name: str) -> int:
+        """Deletes all that is in it, writes one outbox entry per space, and returns how many Episodes went."""
+        ...
+
+    def remember(
+        self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], request_id: str = ""
+    ) -> list[Remembered]:
+        """Writes all Episodes in one transaction, with their Concepts, term statistics and one outbox entry.
+
+        A duplicate is an Episode with the same (source name, external_id), or without an external_id the same
+        (source name, conversation, position, speaker, told_at, text); also within the batch. It writes nothing.
+        A `request_id` seen before with the same episodes returns the stored answer; with others it raises
+        AlreadyExists (REQUEST_ID_REUSED). A second space in one namespace raises FailedPrecondition
+        (SPACE_MISMATCH).
+        """
+        ...
+
+    def space_of(self, namespace: str) -> Space | None:
+        """The space that the namespace's vectors are in; None while it has none."""
+        ...
+
+    def episodes(self, namespace: str, ids: Sequence[str]) -> dict[str, Episode]:
+        """Those of the ids that exist."""
+        ...
+
+    def window(self, namespace: str, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        """For each id, the Episodes of the same source name and conversation within `radius` places, by place.
+
+        Places are counted in the order of (position, seq), so gaps in positions do not hide a neighbour. The Episode
+        itself is in its list. One with an empty conversation is alone.
+        """
+        ...
+
+    def concepts(self, namespace: str, ids: Sequence[str]) -> dict[str, StoredConcept]:
+        """Those of the Concept ids that exist, with vectors and term weights."""
+        ...
+
+    def concepts_of(self, namespace: str, episode_ids: Sequence[str]) -> dict[str, list[StoredConcept]]:
+        """For each Episode that exists, its Concepts in order."""
+        ...
+
+    def speakers(self, namespace: str) -> dict[str, int]:
+        """Every speaker's name but the empty one, and how many Episodes they have."""
+        ...
+
+    def term_statistics(self, namespace: str, terms: Sequence[int]) -> TermStatistics:
+        """How many Concepts the namespace has, and how many hold each of these terms (0 is left out)."""
+        ...
+
+    def assert_fact(self, namespace: str, fact: NewFact, request_id: str = "") -> Fact:
+        """Adds one version. Entities are made as needed, one for each normalised name.
+
+        Raises NotFound (EPISODE_NOT_FOUND) for an `episode_id` that is not there.
+        """
+        ...
+
+    def retract_fact(
+        self, namespace: str, fact_id: str, start: int | None, told_at: int | None, request_id: str = ""
+    ) -> Fact:
+        """Adds a retracting version of the statement of that Fact from `start` on (None: it never held).
+
+        Raises NotFound (FACT_NOT_FOUND).
+        """
+        ...
+
+    def facts(self, namespace: str, entity: str | None = None, relation: str = "", as_of: AsOf = AsOf()) -> list[Fact]:
+        """Every version told and committed by then (not looking at `valid_at`), by seq.
+
+        `entity` is a name: only Facts with it as subject or object.
+        """
+        ...
+
+    def timeline(
+        self, namespace: str, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None = None
+    ) -> list[Episode]:
+        """Episodes by (told_at, id), those after the key given, at most `limit`."""
+        ...
+
+    def forget(
+        self,
+        namespace: str,
+        *,
+        episode_ids: Sequence[str] = (),
+        speaker: str = "",
+        conversation: str = "",
+        dry_run: bool = False,
+        request_id: str = "",
+    ) -> Forgotten:
+        """Deletes the Episodes that all given selectors select, their Concepts, term counts and Facts.
+
+        Leaves an audit row with a random id, counts and the time, and no content. At least one selector is given.
+        """
+        ...
+
+    def export_episodes(self, namespace: str, up_to_seq: int = 0) -> Iterator[tuple[Episode, list[StoredConcept]]]:
+        """All Episodes by (seq, id), with their Concepts; `up_to_seq` 0 means all."""
+        ...
+
+    def concept_ids(self, namespace: str) -> Iterator[str]:
+        """Every Concept id, ascending: what the index must hold."""
+        ...
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        """The first entries that the index has not taken, in the order of commits."""
+        ...
+
+    def outbox_done(self, position: int) -> None:
+        """Drops the entries up to and with this position: the index has them, durably."""
+        ...
+
+    def seq(self) -> int:
+        """The last commit."""
+        ...
+
+    def seq_at(self, recorded_by: int) -> int:
+        """The last commit at or before a time (microseconds); 0 if there was none."""
+        ...
+
+    def counts(self, namespace: str | None = None) -> RecordCounts:
+        """Counts of one namespace, or of the whole store."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and connections. Calls after it raise Unavailable."""
+        ...
+
+
+class Index(Protocol):
+    """Dense and sparse vectors of Concepts, derived from the record. Each space has a collection of its own.
+
+    Writes are idempotent and durable when they return. Searches see the namespace given and nothing else; results are
+    by descending score, ties by Concept id.
+    """
+
+    backend: str
+
+    def upsert(self, space: Space, points: Sequence[IndexPoint]) -> None:
+        """Writes points, replacing those of the same Concept id."""
+        ...
+
+    def delete(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
+        """Deletes points; those that are not there are no error."""
+        ...
+
+    def drop_namespace(self, space: Space, namespace: str) -> None:
+        """Deletes every point of a namespace."""
+        ...
+
+    def search_dense(
+        self, space: Space, namespace: str, vector: Float32, limit: int, where: EpisodeFilter, as_of: AsOf
+    ) -> list[ScoredConcept]:
+        """The nearest by cosine."""
+        ...
+
+    def search_sparse(
+        self, space: Space, namespace: str, terms: Sparse, limit: int, where: EpisodeFilter, as_of: AsOf
+    ) -> list[ScoredConcept]:
+        """The highest sum of products of weights; what shares no term is not found."""
+        ...
+
+    def count(self, space: Space, namespace: str | None = None) -> int:
+        """How many points there are, exactly."""
+        ...
+
+    def ids(self, space: Space, namespace: str) -> Iterator[str]:
+        """Every Concept id of a namespace, ascending."""
+        ...
+
+    def optimize(self, space: Space) -> bool:
+        """Builds the search graphs that are due; returns whether anything was done. May take long."""
+        ...
+
+    def close(self) -> None:
+        """Flushes and lets go of files and connections."""
+        ...
