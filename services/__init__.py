@@ -1,0 +1,1 @@
+"""The processes: thin gRPC shells around perception, memory and cognition, and the command line."""

@@ -1,0 +1,1 @@
+"""What every service is made of: settings, one server builder, one client builder, interceptors, errors, telemetry."""

@@ -527,10 +527,13 @@ class Hit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """The fused score: higher is better. Comparable within one response only."""
     coverage: _builtins.float
     """The share of the query's term weight (IDF) that this Episode and its neighbours hold, from 0 to 1."""
+    support: _builtins.float
+    """How likely it is that this Episode bears on the query, from 0 to 1; unlike `score` comparable between responses."""
     @_builtins.property
     def episode(self) -> _concept_pb2.Episode:
         """The Episode."""
@@ -551,10 +554,11 @@ class Hit(_message.Message):
         score: _builtins.float = ...,
         channels: _abc.Iterable[Global___ChannelScore] | None = ...,
         coverage: _builtins.float = ...,
+        support: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "episode", b"episode"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "concept", b"concept", "coverage", b"coverage", "episode", b"episode", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "concept", b"concept", "coverage", b"coverage", "episode", b"episode", "score", b"score", "support", b"support"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

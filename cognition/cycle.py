@@ -1,0 +1,186 @@
+"""One question, from perceiving to answering: perceive -> recall -> think -> verify -> answer -> learn.
+
+The cycle decides by evidence. Recall finds it; a calibrated support score says whether any of it bears on the
+question; where none does the answer is "I don't know", with no citation. A language model words an answer that was
+decided already, and its words are checked against the evidence; where they fail the evidence is quoted instead.
+
+It talks to ports only, and knows neither gRPC nor a model nor a store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cognition import wording
+from cognition.events import (
+    Answered,
+    Checked,
+    DraftRetracted,
+    Event,
+    Question,
+    Recalled,
+    Recollection,
+    Spent,
+    StopReason,
+    Verdict,
+    Worded,
+    Wording,
+)
+from core.nouns import Float32, Space
+
+SUPPORT_METHOD = "support-logistic-1"
+
+
+class Perceiver(Protocol):
+    """Turns the question into a vector."""
+
+    async def perceive(self, text: str) -> tuple[Float32, Space]:
+        """A unit vector [dimensions] and its space."""
+        ...
+
+
+class Memory(Protocol):
+    """Finds evidence, and keeps what was answered."""
+
+    async def recall(self, question: Question, vector: Float32, space: Space, limit: int) -> Recollection:
+        """The Episodes that bear on the question, best first, evidence kinds only."""
+        ...
+
+    async def learn(self, question: Question, answer: Answered) -> str:
+        """Remembers the exchange as an Episode of kind SELF; returns its id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of what the language model says. The last one has a `stop_reason`."""
+
+    text: str
+    tokens: int = 0
+    stop_reason: StopReason | None = None
+
+
+class Voice(Protocol):
+    """A language model."""
+
+    def speak(
+        self, messages: Sequence[wording.Message], question: Question, wall_s: float
+    ) -> AsyncGenerator[Piece, None]:
+        """Words a reply, piece by piece; closing the iterator stops the model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The few numbers that decide. The threshold was set on questions that no test measures (docs/decisions)."""
+
+    least_support: float = 0.5
+    """Below this the best evidence does not support an answer."""
+    recalled: int = 10
+    """How many Episodes are asked for."""
+
+
+class Timer:
+    """Milliseconds of each stage, by name."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self.started = self._last = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        """Ends a stage: all time since the last one ended was spent on it."""
+        now = time.perf_counter()
+        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + (now - self._last) * 1e3
+        self._last = now
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the question came."""
+        return time.perf_counter() - self.started
+
+
+class Cycle:
+    """Answers questions. Holds no state between them."""
+
+    def __init__(self, perceiver: Perceiver, memory: Memory, policy: Policy = Policy()) -> None:
+        self._perceiver = perceiver
+        self._memory = memory
+        self._policy = policy
+
+    async def answer(
+        self, question: Question, voice: Voice, draft_id: str, timer: Timer
+    ) -> AsyncGenerator[Event, None]:
+        """The events of one answer; the last is `Answered`."""
+        vector, space = await self._perceiver.perceive(question.text)
+        timer.stage("perceive")
+        limit = max(self._policy.recalled, question.max_citations)
+        found = await self._memory.recall(question, vector, space, limit)
+        timer.stage("recall")
+        yield Recalled(question.text, found)
+
+        best = max((piece.support for piece in found.evidence), default=0.0)
+        supported = best >= self._policy.least_support
+        yield Checked("support", supported, best, _support_detail(best, self._policy.least_support, found))
+        if not supported:
+            yield Spent(0, 1, 0, timer.seconds)
+            answer = Answered(
+                wording.UNKNOWN_TEXT,
+                Verdict.UNKNOWN,
+                (),
+                1 - best,
+                SUPPORT_METHOD,
+                StopReason.NO_EVIDENCE,
+                Wording.EXTRACTIVE,
+            )
+            yield await self._learned(question, answer, timer)
+            return
+
+        shown = wording.within(found.evidence[: question.max_citations], question.budget.context_tokens)
+        draft, tokens, stop = "", 0, StopReason.DONE
+        context_tokens = sum(len(wording.note(piece).encode()) for piece in shown) // wording.BYTES_PER_TOKEN
+        if question.budget.new_tokens:
+            wall_s = max(0.0, question.budget.wall_s - timer.seconds)
+            async with aclosing(voice.speak(wording.prompt(question.text, shown), question, wall_s)) as said:
+                async for piece in said:
+                    tokens += piece.tokens
+                    stop = piece.stop_reason or stop
+                    if piece.text:
+                        draft += piece.text
+                        yield Worded(draft_id, piece.text)
+            timer.stage("think")
+            verdict = wording.check(draft, question.text, shown)
+            passed = verdict.passed and stop is StopReason.DONE
+            yield Checked("wording", passed, verdict.supported, verdict.detail)
+            if not passed:
+                yield DraftRetracted(draft_id, verdict.detail if not verdict.passed else "the draft was cut short")
+        else:
+            passed = False
+        timer.stage("verify")
+        yield Spent(tokens, 1, context_tokens, timer.seconds)
+        answer = Answered(
+            draft.strip() if passed else wording.extract(found.evidence[0]),
+            Verdict.ANSWERED,
+            found.evidence[: question.max_citations],
+            best,
+            SUPPORT_METHOD,
+            stop if stop is StopReason.WALL else StopReason.DONE,
+            Wording.LANGUAGE_MODEL if passed else Wording.EXTRACTIVE,
+        )
+        yield await self._learned(question, answer, timer)
+
+    async def _learned(self, question: Question, answer: Answered, timer: Timer) -> Answered:
+        if not question.learn:
+            return answer
+        learned = await self._memory.learn(question, answer)
+        timer.stage("learn")
+        return replace(answer, learned_episode_id=learned)
+
+
+def _support_detail(best: float, least: float, found: Recollection) -> str:
+    if not found.evidence:
+        return "memory holds nothing that bears on it"
+    return f"the best of {len(found.evidence)} pieces of evidence has support {best:.2f}; {least:.2f} is needed"

@@ -1,0 +1,1 @@
+"""What watches the thinking: the workspace that modules compete for."""

@@ -1,0 +1,115 @@
+"""Keeps the index equal to the record: drains the outbox, and mends what differs after a crash.
+
+The record is the truth. Every write of it leaves an entry in its outbox, in the same transaction; `drain` takes
+entries to the index in the order of commits and drops them only when the index has them durably. Killed anywhere in
+between, the next start does the last entries again, which changes nothing: index writes are idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.nouns import IndexPoint, OutboxEntry, Space
+from core.ports import Index, Record
+
+BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """How an index differed from its record, before it was mended."""
+
+    missing: int
+    foreign: int
+
+
+class Indexer:
+    """Moves changes from a record to an index. Not thread-safe: one thread at a time calls it."""
+
+    def __init__(self, record: Record, index: Index) -> None:
+        self._record = record
+        self._index = index
+
+    def drain(self, entries: int = 64) -> int | None:
+        """Takes up to so many outbox entries; returns the seq the index is at, or None when the outbox was empty."""
+        pending = self._record.outbox(entries)
+        if not pending:
+            return None
+        run: list[OutboxEntry] = []
+        for entry in pending:
+            # Neighbouring writes of one namespace go in one batch; a deletion keeps its place between them.
+            if run and (entry.deleted or (entry.namespace, entry.space) != (run[0].namespace, run[0].space)):
+                self._write(run)
+                run = []
+            if entry.deleted:
+                self._delete(entry)
+            else:
+                run.append(entry)
+        if run:
+            self._write(run)
+        self._record.outbox_done(pending[-1].position)
+        return pending[-1].seq
+
+    def reconcile(self, namespace: str, *, thorough: bool = False) -> Divergence:
+        """Makes a namespace's index equal to the record, with no encoder. The outbox has to be drained before.
+
+        Compares counts first and ids where counts differ, or always if `thorough`.
+        """
+        space = self._record.space_of(namespace)
+        if space is None:
+            return Divergence(0, 0)
+        held = self._record.counts(namespace).concepts
+        if not thorough and self._index.count(space, namespace) == held:
+            return Divergence(0, 0)
+        wanted = set(self._record.concept_ids(namespace))
+        present = set(self._index.ids(space, namespace))
+        foreign = sorted(present - wanted)
+        missing = sorted(wanted - present)
+        if foreign:
+            self._index.delete(space, namespace, foreign)
+        for start in range(0, len(missing), BATCH):
+            self._upsert(space, namespace, missing[start : start + BATCH])
+        return Divergence(len(missing), len(foreign))
+
+    def _write(self, run: Sequence[OutboxEntry]) -> None:
+        ids = list(dict.fromkeys(concept for entry in run for concept in entry.concept_ids))
+        for start in range(0, len(ids), BATCH):
+            self._upsert(run[0].space, run[0].namespace, ids[start : start + BATCH])
+
+    def _delete(self, entry: OutboxEntry) -> None:
+        if entry.concept_ids:
+            self._index.delete(entry.space, entry.namespace, entry.concept_ids)
+        else:
+            self._index.drop_namespace(entry.space, entry.namespace)
+
+    def _upsert(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
+        if points := self._points(namespace, concept_ids):
+            self._index.upsert(space, points)
+
+    def _points(self, namespace: str, concept_ids: Sequence[str]) -> list[IndexPoint]:
+        # A namespace deleted since, or a Concept forgotten since, has its own entry further down the outbox.
+        if namespace not in {known.name for known in self._record.namespaces()}:
+            return []
+        stored = self._record.concepts(namespace, concept_ids)
+        episodes = self._record.episodes(namespace, sorted({one.concept.episode_id for one in stored.values()}))
+        points = []
+        for one in stored.values():
+            episode = episodes.get(one.concept.episode_id)
+            if episode is None:
+                continue
+            points.append(
+                IndexPoint(
+                    concept_id=one.concept.id,
+                    episode_id=episode.id,
+                    namespace=namespace,
+                    vector=one.vector,
+                    terms=one.terms,
+                    told_at=episode.told_at,
+                    seq=episode.seq,
+                    kind=episode.source.kind,
+                    speaker=episode.speaker,
+                    conversation=episode.conversation,
+                )
+            )
+        return points

@@ -1,0 +1,53 @@
+"""How a recall searches and fuses, as data: a recipe is a name and a few numbers, never a branch in the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from core.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to recall. A weight of 0 switches a channel off, and what it would have searched is not searched."""
+
+    name: str
+    fusion: str = "zscore"
+    """"zscore" or "rrf": see `memory.fusion`."""
+    candidates: int = 30
+    """How many Concepts each of the two searches brings in, or as many as a page holds if that is more."""
+    dense: float = 1.0
+    """Weight of the cosine with the query's vector."""
+    sparse: float = 1.0
+    """Weight of BM25."""
+    window: int = 1
+    """How many turns to each side of an Episode speak for it; 0 for none."""
+    neighbours: float = 0.75
+    """Weight of the best of them: turns answer one another, and a reply seldom repeats the words of its question."""
+    speaker: float = 0.5
+    """Weight of being said by someone whom the query names."""
+    statement: float = 0.25
+    """Weight of stating rather than asking: a question repeats the words that an answer has to hold."""
+    strip_names: bool = True
+    """Whether speakers' names are taken out of the query before it is encoded."""
+
+
+RECIPES = MappingProxyType(
+    {
+        recipe.name: recipe
+        for recipe in (
+            Recipe("default"),
+            Recipe("dense", sparse=0, window=0, neighbours=0, speaker=0, statement=0),
+            Recipe("sparse", dense=0, window=0, neighbours=0, speaker=0, statement=0),
+            Recipe("rrf", fusion="rrf", window=0, neighbours=0, speaker=0, statement=0),
+        )
+    }
+)
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of that name; empty means "default". Raises InvalidArgument (field "recipe") for an unknown one."""
+    if (recipe := RECIPES.get(name or "default")) is None:
+        raise InvalidArgument(f"no recipe {name!r}; one of {', '.join(RECIPES)}", field="recipe")
+    return recipe

@@ -1,0 +1,545 @@
+"""The record's rules, once for both backends: what each call of `core.ports.Record` reads and writes, in which order.
+
+A backend brings a `Store`: transactions, and within them the small steps of `Transaction`, each a statement or a few in
+its own language. All that could make two backends differ is decided here or in `rows`: the numbering of commits,
+duplicates, retries, what a deletion takes, which error comes first.
+
+Assumes that write transactions run one after another, from their first `held` or `last_commit` to their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from core.clock import Clock
+from core.ids import Ids, entity_id
+from core.nouns import (
+    AsOf,
+    Episode,
+    EpisodeFilter,
+    Fact,
+    Forgotten,
+    Namespace,
+    NewFact,
+    OutboxEntry,
+    PerceivedEpisode,
+    RecordCounts,
+    Remembered,
+    Space,
+    StoredConcept,
+    TermStatistics,
+)
+from memory.record import rows
+
+_T = TypeVar("_T")
+
+_EPISODE_PAGE = 256
+_ID_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A namespace as a transaction finds it. `key` is the seq of the commit that made it, and so never used again."""
+
+    key: int
+    name: str
+    space: Space | None
+    episodes: int
+    concepts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """The ids of all that a deletion takes."""
+
+    episodes: tuple[str, ...]
+    concepts: tuple[str, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The number and the time of a transaction that writes."""
+
+    seq: int
+    recorded_at: int
+
+
+class Transaction(Protocol):
+    """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
+
+    def last_commit(self) -> Commit | None:
+        """The last that was written; in a write transaction, no other can come between."""
+        ...
+
+    def commit(self, commit: Commit) -> None:
+        """Numbers this transaction."""
+        ...
+
+    def seq_at(self, recorded_by: int) -> int:
+        """The last commit at or before a time; 0 if there was none."""
+        ...
+
+    def namespaces(self) -> list[Namespace]:
+        """All, by name."""
+        ...
+
+    def held(self, name: str) -> Held | None:
+        """The namespace of that name."""
+        ...
+
+    def make_namespace(self, name: str, commit: Commit) -> None:
+        """Adds one; its key is the commit's seq."""
+        ...
+
+    def delete_namespace(self, held: Held) -> None:
+        """Deletes it and all that is in it, but not what the outbox and the audit say of it."""
+        ...
+
+    def counts(self, held: Held | None) -> RecordCounts:
+        """Of one, or of the whole store; `seq` is the store's."""
+        ...
+
+    def answer(self, held: Held, request_id: str) -> rows.Row | None:
+        """The stored answer to a request: columns kind, digest, response."""
+        ...
+
+    def store_answer(self, held: Held, request_id: str, kind: str, asked: str, response: str, at: int) -> None:
+        """Keeps the answer to a request."""
+        ...
+
+    def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Id and seq of the Episodes that have one of these identities, by identity."""
+        ...
+
+    def taken(self, episode_ids: Sequence[str]) -> str | None:
+        """One of these ids that an Episode of any namespace has."""
+        ...
+
+    def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
+        """Adds Episodes with their Concepts, and counts them, their speakers and terms. Sets the namespace's space."""
+        ...
+
+    def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
+        """Those that exist, in any order."""
+        ...
+
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        """As `Record.window`."""
+        ...
+
+    def timeline(
+        self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
+    ) -> list[Episode]:
+        """As `Record.timeline`."""
+        ...
+
+    def episodes_after(self, held: Held, after: tuple[int, str], up_to_seq: int, limit: int) -> list[Episode]:
+        """The first by (seq, id) after the one given."""
+        ...
+
+    def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
+        """Those that exist, in any order."""
+        ...
+
+    def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
+        """All Concepts of these Episodes, by ordinal."""
+        ...
+
+    def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
+        """The first ids after the one given, ascending."""
+        ...
+
+    def speakers(self, held: Held) -> dict[str, int]:
+        """As `Record.speakers`."""
+        ...
+
+    def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
+        """How many Concepts hold each of these terms, but for 0."""
+        ...
+
+    def fact(self, held: Held, fact_id: str) -> Fact | None:
+        """The version of that id."""
+        ...
+
+    def fact_id_taken(self, fact_id: str) -> bool:
+        """Whether a Fact of any namespace has that id."""
+        ...
+
+    def write_fact(self, held: Held, fact: NewFact, fact_id: str, commit: Commit) -> None:
+        """Adds a version, and its Entities where there are none. The Episode it names exists."""
+        ...
+
+    def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
+        """As `Record.facts`."""
+        ...
+
+    def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
+        """What `delete` would take: Episodes that all given selectors select, their Concepts, and their Facts.
+
+        With the last assertion of a statement go its retractions that name no Episode: they would keep its words.
+        """
+        ...
+
+    def delete(self, held: Held, going: Going) -> None:
+        """Deletes that, takes it out of all counts, and deletes Entities that only those Facts named."""
+        ...
+
+    def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
+        """Keeps that something was deleted, and how much, with no content."""
+        ...
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        """The first entries, by position."""
+        ...
+
+    def outbox_add(self, entry: OutboxEntry) -> None:
+        """Adds an entry."""
+        ...
+
+    def outbox_done(self, position: int) -> None:
+        """Drops the entries up to this one."""
+        ...
+
+
+class Store(Protocol):
+    """Transactions of a backend. Its errors are `core.errors`."""
+
+    def read(self, work: Callable[[Transaction], _T]) -> _T:
+        """Runs `work` in a transaction that reads."""
+        ...
+
+    def write(self, work: Callable[[Transaction], _T]) -> _T:
+        """Runs `work` in a transaction that is durable when this returns, and undone if it raises.
+
+        `work` may be run again where the store asks for it; nothing of the earlier run remains.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """After a deletion: makes what was deleted unreadable on disk, as far as the store can."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of it. May be repeated."""
+        ...
+
+
+class TransactionalRecord:
+    """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
+
+    Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
+    FACT_ID_TAKEN); a Fact brought twice is there once. The position of an outbox entry is the seq of its commit, which
+    makes at most one.
+    """
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+
+    def create_namespace(self, name: str) -> Namespace:
+        rows.check_text(name, "namespace")
+
+        def work(tx: Transaction) -> Namespace:
+            if tx.held(name) is not None:
+                raise rows.namespace_exists(name)
+            commit = self._commit(tx)
+            tx.make_namespace(name, commit)
+            return Namespace(name, commit.recorded_at)
+
+        return self._store.write(work)
+
+    def namespaces(self) -> list[Namespace]:
+        return self._store.read(lambda tx: tx.namespaces())
+
+    def delete_namespace(self, name: str) -> int:
+        def work(tx: Transaction) -> int:
+            held = _held(tx, name)
+            facts = tx.counts(held).facts
+            commit = self._commit(tx)
+            tx.delete_namespace(held)
+            tx.audit(name, Forgotten(held.episodes, held.concepts, facts, self._ids.new()), commit)
+            if held.space is not None:
+                tx.outbox_add(OutboxEntry(commit.seq, name, held.space, (), deleted=True, seq=commit.seq))
+            return held.episodes
+
+        episodes = self._store.write(work)
+        self._store.scrub()
+        return episodes
+
+    def remember(
+        self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], request_id: str = ""
+    ) -> list[Remembered]:
+        self._check_namespace(namespace)
+        batch = rows.pack(space, episodes)  # outside of the transaction: writers wait for one another
+        asked = rows.remember_digest(episodes) if request_id else ""
+
+        def work(tx: Transaction) -> list[Remembered]:
+            held = _held(tx, namespace)
+            stored = _stored(tx, held, request_id, "remember", asked)
+            if stored is not None:
+                return rows.remembered_from(stored)
+            rows.check_space(namespace, held.space, space)
+            commit = self._next_commit(tx)
+            known = tx.known(held, [one.identity for one in batch])
+            fresh, answer = rows.sort_out(batch, known, commit.seq, self._ids.new)
+            if fresh:
+                taken = tx.taken([one.id for one in fresh if one.packed.told.id])
+                if taken:
+                    raise rows.episode_id_taken(taken)
+                tx.commit(commit)
+                tx.write_episodes(held, space, fresh, commit)
+                concept_ids = tuple(one for episode in fresh for one in episode.concept_ids)
+                if concept_ids:
+                    tx.outbox_add(OutboxEntry(commit.seq, namespace, space, concept_ids, False, commit.seq))
+            if request_id:
+                response = rows.remembered_json(answer)
+                tx.store_answer(held, request_id, "remember", asked, response, commit.recorded_at)
+            return answer
+
+        return self._store.write(work)
+
+    def space_of(self, namespace: str) -> Space | None:
+        """Set by the first Episode, and kept when all are forgotten."""
+        return self._store.read(lambda tx: _held(tx, namespace).space)
+
+    def episodes(self, namespace: str, ids: Sequence[str]) -> dict[str, Episode]:
+        found = self._store.read(lambda tx: tx.episodes(_held(tx, namespace), ids))
+        return {episode.id: episode for episode in found}
+
+    def window(self, namespace: str, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        """Episodes of one commit at one position are in the order of their batch."""
+        return self._store.read(lambda tx: tx.window(_held(tx, namespace), episode_ids, radius))
+
+    def concepts(self, namespace: str, ids: Sequence[str]) -> dict[str, StoredConcept]:
+        found = self._store.read(lambda tx: tx.concepts(_held(tx, namespace), ids))
+        return {one.concept.id: one for one in found}
+
+    def concepts_of(self, namespace: str, episode_ids: Sequence[str]) -> dict[str, list[StoredConcept]]:
+        def work(tx: Transaction) -> dict[str, list[StoredConcept]]:
+            held = _held(tx, namespace)
+            found = tx.episodes(held, episode_ids)
+            return _by_episode(found, tx.concepts_of(held, [episode.id for episode in found]))
+
+        return self._store.read(work)
+
+    def speakers(self, namespace: str) -> dict[str, int]:
+        """By name."""
+        return self._store.read(lambda tx: tx.speakers(_held(tx, namespace)))
+
+    def term_statistics(self, namespace: str, terms: Sequence[int]) -> TermStatistics:
+        def work(tx: Transaction) -> TermStatistics:
+            held = _held(tx, namespace)
+            return TermStatistics(held.concepts, tx.document_frequency(held, [int(term) for term in terms]))
+
+        return self._store.read(work)
+
+    def assert_fact(self, namespace: str, fact: NewFact, request_id: str = "") -> Fact:
+        self._check_namespace(namespace)
+        rows.check_fact(fact)
+        asked = rows.fact_digest(fact) if request_id else ""
+
+        def work(tx: Transaction) -> Fact:
+            held = _held(tx, namespace)
+            stored = _stored(tx, held, request_id, "assert_fact", asked)
+            if stored is not None:
+                return _fact(tx, held, stored)
+            if fact.id and tx.fact_id_taken(fact.id):
+                written = tx.fact(held, fact.id)
+                if written is None or not rows.same_fact(written, fact, lambda name: entity_id(namespace, name)):
+                    raise rows.fact_id_taken(fact.id)
+            else:
+                written = self._write_fact(tx, held, fact, self._next_commit(tx))
+            if request_id:
+                tx.store_answer(held, request_id, "assert_fact", asked, written.id, written.recorded_at)
+            return written
+
+        return self._store.write(work)
+
+    def retract_fact(
+        self, namespace: str, fact_id: str, start: int | None, told_at: int | None, request_id: str = ""
+    ) -> Fact:
+        """`told_at` None means now."""
+        asked = rows.digest(fact_id, start, told_at)
+
+        def work(tx: Transaction) -> Fact:
+            held = _held(tx, namespace)
+            stored = _stored(tx, held, request_id, "retract_fact", asked)
+            if stored is not None:
+                return _fact(tx, held, stored)
+            commit = self._next_commit(tx)
+            at = commit.recorded_at if told_at is None else told_at
+            written = self._write_fact(tx, held, rows.retraction(_fact(tx, held, fact_id), start, at), commit)
+            if request_id:
+                tx.store_answer(held, request_id, "retract_fact", asked, written.id, written.recorded_at)
+            return written
+
+        return self._store.write(work)
+
+    def facts(
+        self,
+        namespace: str,
+        entity: str | None = None,
+        relation: str = "",
+        as_of: AsOf = AsOf(),
+    ) -> list[Fact]:
+        return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of))
+
+    def timeline(
+        self, namespace: str, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None = None
+    ) -> list[Episode]:
+        return self._store.read(lambda tx: tx.timeline(_held(tx, namespace), where, as_of, limit, after))
+
+    def forget(
+        self,
+        namespace: str,
+        *,
+        episode_ids: Sequence[str] = (),
+        speaker: str = "",
+        conversation: str = "",
+        dry_run: bool = False,
+        request_id: str = "",
+    ) -> Forgotten:
+        """Takes with a statement's last assertion its bare retractions, and with an Entity's last Fact the Entity.
+
+        A dry run leaves nothing, and neither reads nor keeps the request_id.
+        """
+        self._check_namespace(namespace)
+        rows.check_selectors(episode_ids, speaker, conversation)
+        asked = rows.digest(list(episode_ids), speaker, conversation)
+
+        def select(tx: Transaction) -> tuple[Held, Going, Forgotten]:
+            held = _held(tx, namespace)
+            going = tx.select(held, episode_ids, speaker, conversation)
+            return held, going, Forgotten(len(going.episodes), len(going.concepts), len(going.facts))
+
+        def work(tx: Transaction) -> Forgotten:
+            stored = _stored(tx, _held(tx, namespace), request_id, "forget", asked)
+            if stored is not None:
+                return rows.forgotten_from(stored)
+            held, going, counted = select(tx)
+            gone = Forgotten(counted.episodes, counted.concepts, counted.facts, self._ids.new())
+            commit = self._commit(tx)
+            tx.delete(held, going)
+            tx.audit(namespace, gone, commit)
+            if going.concepts and held.space is not None:
+                tx.outbox_add(OutboxEntry(commit.seq, namespace, held.space, going.concepts, True, commit.seq))
+            if request_id:
+                response = rows.forgotten_json(gone)
+                tx.store_answer(held, request_id, "forget", asked, response, commit.recorded_at)
+            return gone
+
+        if dry_run:
+            return self._store.read(select)[2]
+        gone = self._store.write(work)
+        self._store.scrub()
+        return gone
+
+    def export_episodes(self, namespace: str, up_to_seq: int = 0) -> Iterator[tuple[Episode, list[StoredConcept]]]:
+        """Leaves out what is committed after the call, and what is forgotten before its turn comes."""
+        last = self._store.read(lambda tx: (_held(tx, namespace), _seq(tx))[1])
+        return self._export(namespace, min(up_to_seq, last) if up_to_seq else last)
+
+    def concept_ids(self, namespace: str) -> Iterator[str]:
+        self._check_namespace(namespace)
+        return self._concept_ids(namespace)
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        return self._store.read(lambda tx: tx.outbox(limit))
+
+    def outbox_done(self, position: int) -> None:
+        self._store.write(lambda tx: tx.outbox_done(position))
+
+    def seq(self) -> int:
+        return self._store.read(_seq)
+
+    def seq_at(self, recorded_by: int) -> int:
+        return self._store.read(lambda tx: tx.seq_at(recorded_by))
+
+    def counts(self, namespace: str | None = None) -> RecordCounts:
+        """`seq` is the last commit of the store in both cases."""
+        return self._store.read(lambda tx: tx.counts(None if namespace is None else _held(tx, namespace)))
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _check_namespace(self, name: str) -> None:
+        """So that an unknown namespace is told before any other fault."""
+        self._store.read(lambda tx: _held(tx, name))
+
+    def _next_commit(self, tx: Transaction) -> Commit:
+        """What this transaction is numbered if it writes. Time grows with seq, even where the clock went back."""
+        last = tx.last_commit()
+        now = self._clock.now()
+        return Commit(1, now) if last is None else Commit(last.seq + 1, max(now, last.recorded_at + 1))
+
+    def _commit(self, tx: Transaction) -> Commit:
+        commit = self._next_commit(tx)
+        tx.commit(commit)
+        return commit
+
+    def _write_fact(self, tx: Transaction, held: Held, fact: NewFact, commit: Commit) -> Fact:
+        if fact.episode_id and not tx.episodes(held, [fact.episode_id]):
+            raise rows.episode_not_found(held.name, fact.episode_id)
+        fact_id = fact.id or self._ids.new()
+        tx.commit(commit)
+        tx.write_fact(held, fact, fact_id, commit)
+        return _fact(tx, held, fact_id)
+
+    def _export(self, namespace: str, up_to_seq: int) -> Iterator[tuple[Episode, list[StoredConcept]]]:
+        # Page by page, each in a transaction of its own: a caller that stops half-way holds nothing open.
+        def page_after(after: tuple[int, str]) -> list[tuple[Episode, list[StoredConcept]]]:
+            def work(tx: Transaction) -> list[tuple[Episode, list[StoredConcept]]]:
+                held = _held(tx, namespace)
+                page = tx.episodes_after(held, after, up_to_seq, _EPISODE_PAGE)
+                concepts = _by_episode(page, tx.concepts_of(held, [episode.id for episode in page]))
+                return [(episode, concepts[episode.id]) for episode in page]
+
+            return self._store.read(work)
+
+        after = (0, "")
+        while page := page_after(after):
+            yield from page
+            after = (page[-1][0].seq, page[-1][0].id)
+
+    def _concept_ids(self, namespace: str) -> Iterator[str]:
+        def page_after(after: str) -> list[str]:
+            return self._store.read(lambda tx: tx.concept_ids_after(_held(tx, namespace), after, _ID_PAGE))
+
+        after = ""
+        while page := page_after(after):
+            yield from page
+            after = page[-1]
+
+
+def _held(tx: Transaction, name: str) -> Held:
+    held = tx.held(name)
+    if held is None:
+        raise rows.namespace_not_found(name)
+    return held
+
+
+def _seq(tx: Transaction) -> int:
+    last = tx.last_commit()
+    return 0 if last is None else last.seq
+
+
+def _fact(tx: Transaction, held: Held, fact_id: str) -> Fact:
+    fact = tx.fact(held, fact_id)
+    if fact is None:
+        raise rows.fact_not_found(held.name, fact_id)
+    return fact
+
+
+def _stored(tx: Transaction, held: Held, request_id: str, kind: str, asked: str) -> str | None:
+    return rows.replay(tx.answer(held, request_id), request_id, kind, asked) if request_id else None
+
+
+def _by_episode(episodes: Sequence[Episode], concepts: Sequence[StoredConcept]) -> dict[str, list[StoredConcept]]:
+    grouped: dict[str, list[StoredConcept]] = {episode.id: [] for episode in episodes}
+    for one in concepts:
+        grouped[one.concept.episode_id].append(one)
+    return grouped

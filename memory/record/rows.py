@@ -1,0 +1,414 @@
+"""What both backends of the record do alike: what is a duplicate, how rows are packed, how retries are answered.
+
+Pure functions over plain values. A row is any mapping from column names to values; both backends use the same names.
+Vectors are little-endian float32 bytes; term ids little-endian uint32 bytes, their weights float32 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, SapienceError
+from core.ids import concept_id
+from core.nouns import (
+    Concept,
+    Entity,
+    Episode,
+    Fact,
+    Float32,
+    Forgotten,
+    Interval,
+    NewFact,
+    PerceivedEpisode,
+    Precision,
+    Remembered,
+    Source,
+    SourceKind,
+    Space,
+    Span,
+    Sparse,
+    StoredConcept,
+)
+
+
+class Row(Protocol):
+    """A row by column names: `sqlite3.Row`, `neo4j.Record`, a dict."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """The value of a column."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PackedConcept:
+    """A Concept as it is stored, but for its Episode's id."""
+
+    span: Span
+    vector: bytes
+    term_ids: bytes
+    term_weights: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PackedEpisode:
+    """An Episode, checked and packed, with the digest that its duplicates share."""
+
+    told: PerceivedEpisode
+    identity: str
+    concepts: tuple[PackedConcept, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreshEpisode:
+    """An Episode that is to be written: its id, its place in the batch, and its Concepts' ids."""
+
+    id: str
+    ordinal: int
+    packed: PackedEpisode
+    concept_ids: tuple[str, ...]
+
+
+def pack(space: Space, episodes: Sequence[PerceivedEpisode]) -> list[PackedEpisode]:
+    """Checks a batch and packs it. Raises InvalidArgument with the field's path, before anything is written."""
+    return [_packed_episode(space, told, f"episodes[{place}]") for place, told in enumerate(episodes)]
+
+
+def identity(told: PerceivedEpisode) -> str:
+    """The digest (128 bits, hex) that the Episodes share which are duplicates of each other within a namespace."""
+    name = told.source.name
+    if told.external_id:
+        return digest("external_id", name, told.external_id)
+    return digest("text", name, told.conversation, told.position, told.speaker, told.told_at, told.text)
+
+
+def digest(*parts: object) -> str:
+    """A digest of a sequence of strings, numbers and None that no other sequence shares."""
+    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=16).hexdigest()
+
+
+def sort_out(
+    batch: Sequence[PackedEpisode], known: Mapping[str, tuple[str, int]], seq: int, new_id: Callable[[], str]
+) -> tuple[list[FreshEpisode], list[Remembered]]:
+    """Tells the new Episodes of a batch from the duplicates, of the record and of each other.
+
+    `known` maps the identities that the record has to (id, seq); `seq` is the commit that the new ones will belong to.
+    """
+    seen = dict(known)
+    fresh: list[FreshEpisode] = []
+    answer: list[Remembered] = []
+    brought: set[str] = set()
+    for ordinal, packed in enumerate(batch):
+        found = seen.get(packed.identity)
+        if found is not None:
+            answer.append(Remembered(*found, duplicate=True))
+            continue
+        episode_id = packed.told.id or new_id()
+        if packed.told.id:
+            if episode_id in brought:
+                raise episode_id_taken(episode_id)
+            brought.add(episode_id)
+        concept_ids = tuple(concept_id(episode_id, ordinal) for ordinal in range(len(packed.concepts)))
+        fresh.append(FreshEpisode(episode_id, ordinal, packed, concept_ids))
+        seen[packed.identity] = (episode_id, seq)
+        answer.append(Remembered(episode_id, seq))
+    return fresh, answer
+
+
+def speaker_counts(fresh: Sequence[FreshEpisode]) -> Counter[str]:
+    """How many Episodes each speaker has among these; the empty name is nobody."""
+    return Counter(episode.packed.told.speaker for episode in fresh if episode.packed.told.speaker)
+
+
+def term_counts(term_ids: Iterable[bytes]) -> Counter[int]:
+    """How many of these Concepts hold each term."""
+    return Counter(chain.from_iterable(np.frombuffer(ids, "<u4").tolist() for ids in term_ids))
+
+
+def check_space(namespace: str, present: Space | None, given: Space) -> None:
+    """Raises FailedPrecondition (SPACE_MISMATCH) where a namespace's vectors are in another space than those given."""
+    if present is not None and present != given:
+        raise FailedPrecondition(
+            f"namespace {namespace!r} holds vectors of {present}, and these are of {given}; "
+            "encode with that model, or use another namespace",
+            reason="SPACE_MISMATCH",
+        )
+
+
+def check_selectors(episode_ids: Sequence[str], speaker: str, conversation: str) -> None:
+    """Raises InvalidArgument where nothing says what to forget."""
+    if not episode_ids and not speaker and not conversation:
+        raise InvalidArgument(
+            "nothing says what to forget; give episode_ids, a speaker or a conversation, or delete the namespace",
+            field="episode_ids",
+        )
+
+
+def check_fact(fact: NewFact) -> None:
+    """Raises InvalidArgument for a Fact without exactly one object, or with an interval that is empty."""
+    if (fact.entity is None) == (fact.literal is None):
+        raise InvalidArgument(
+            f"a Fact has one object; entity is {fact.entity!r} and literal is {fact.literal!r}", field="object"
+        )
+    if fact.valid.start is not None and fact.valid.end is not None and fact.valid.start >= fact.valid.end:
+        raise InvalidArgument(
+            f"valid.end {fact.valid.end} is not after valid.start {fact.valid.start}", field="valid.end"
+        )
+    for field in ("subject", "relation", "entity", "literal"):
+        check_text(getattr(fact, field) or "", field)
+
+
+def check_text(text: str, field: str) -> bytes:
+    """The text as UTF-8. Raises InvalidArgument for half a surrogate pair, which UTF-8 cannot hold."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{field} is no Unicode text at character {error.start}", field=field) from error
+
+
+# Retries. The digest covers what the caller said and not what was made of it on the way, since a retry is made later
+# and anew: a time filled in with "now" and a vector encoded in another batch may differ between the two.
+
+
+def remember_digest(episodes: Sequence[PerceivedEpisode]) -> str:
+    """The digest of a `remember`: all that the caller told but `told_at`."""
+    return digest(
+        *(
+            (e.id, e.source.kind, e.source.name, e.conversation, e.position, e.speaker, e.text, e.external_id)
+            for e in episodes
+        )
+    )
+
+
+def fact_digest(fact: NewFact) -> str:
+    """The digest of an `assert_fact`: all but `told_at`, and "from then on" where the Fact is valid from `told_at`."""
+    start = "told_at" if fact.valid.start == fact.told_at else fact.valid.start
+    valid = (start, fact.valid.end, fact.valid.precision, fact.valid.original_text, fact.valid.timezone)
+    said = (fact.id, fact.subject, fact.relation, fact.entity, fact.literal, fact.retracted)
+    return digest(said, valid, fact.episode_id, fact.trust)
+
+
+def remembered_json(answer: Sequence[Remembered]) -> str:
+    """The answer of `remember`, as it is stored for a retry."""
+    return json.dumps([(one.episode_id, one.seq, one.duplicate) for one in answer], separators=(",", ":"))
+
+
+def remembered_from(text: str) -> list[Remembered]:
+    """What `remembered_json` wrote."""
+    return [Remembered(*one) for one in json.loads(text)]
+
+
+def forgotten_json(answer: Forgotten) -> str:
+    """The answer of `forget`, as it is stored for a retry."""
+    return json.dumps((answer.episodes, answer.concepts, answer.facts, answer.audit_id), separators=(",", ":"))
+
+
+def forgotten_from(text: str) -> Forgotten:
+    """What `forgotten_json` wrote."""
+    return Forgotten(*json.loads(text))
+
+
+def replay(row: Row | None, request_id: str, kind: str, asked: str) -> str | None:
+    """The stored answer to a request, if it was made before.
+
+    Raises AlreadyExists (REQUEST_ID_REUSED) where the id stands for another request.
+    """
+    if row is None:
+        return None
+    if row["kind"] != kind or row["digest"] != asked:
+        raise AlreadyExists(
+            f"request_id {request_id!r} was used before, for another {row['kind']}; give each write an id of its own",
+            reason="REQUEST_ID_REUSED",
+            field="request_id",
+        )
+    return str(row["response"])
+
+
+# Rows into nouns.
+
+
+def space_from(row: Row) -> Space:
+    """From columns space_name, space_version, dimensions."""
+    return Space(row["space_name"], row["space_version"], row["dimensions"])
+
+
+def episode_from(namespace: str, row: Row) -> Episode:
+    """From the columns of an Episode."""
+    return Episode(
+        id=row["id"],
+        namespace=namespace,
+        source=Source(SourceKind(row["kind"]), row["source_name"]),
+        conversation=row["conversation"],
+        position=row["position"],
+        speaker=row["speaker"],
+        text=row["text"],
+        told_at=row["told_at"],
+        external_id=row["external_id"],
+        recorded_at=row["recorded_at"],
+        seq=row["seq"],
+    )
+
+
+def concept_from(space: Space, row: Row) -> StoredConcept:
+    """From the columns of a Concept, and `episode_id` and `text` of its Episode."""
+    start, end = row["start_byte"], row["end_byte"]
+    span = Span(row["text"].encode()[start:end].decode(), start, end, row["language"])
+    return StoredConcept(
+        Concept(row["id"], row["episode_id"], row["ordinal"], span),
+        space,
+        vector_from(row["vector"]),
+        Sparse(
+            tuple(np.frombuffer(row["term_ids"], "<u4").tolist()),
+            tuple(np.frombuffer(row["term_weights"], "<f4").tolist()),
+        ),
+    )
+
+
+def vector_from(packed: bytes) -> Float32:
+    """A vector from its bytes; read-only."""
+    return np.frombuffer(packed, "<f4")
+
+
+def fact_from(row: Row) -> Fact:
+    """From the columns of a Fact, and the ids and names of its subject and object."""
+    target = row["literal"]
+    return Fact(
+        id=row["id"],
+        subject=Entity(row["subject_id"], row["subject_name"]),
+        relation=row["relation"],
+        object=target if target is not None else Entity(row["object_id"], row["object_name"]),
+        valid=Interval(
+            row["valid_start"], row["valid_end"], Precision(row["precision"]), row["original_text"], row["timezone"]
+        ),
+        told_at=row["told_at"],
+        recorded_at=row["recorded_at"],
+        seq=row["seq"],
+        retracted=bool(row["retracted"]),
+        episode_id=row["episode_id"] or "",
+        trust=row["trust"],
+    )
+
+
+def retraction(fact: Fact, start: int | None, told_at: int) -> NewFact:
+    """The version that takes the statement of `fact` back from `start` on."""
+    target = fact.object
+    return NewFact(
+        subject=fact.subject.name,
+        relation=fact.relation,
+        valid=Interval(start),
+        told_at=told_at,
+        entity=target.name if isinstance(target, Entity) else None,
+        literal=None if isinstance(target, Entity) else target,
+        retracted=True,
+    )
+
+
+# Errors that both raise.
+
+
+def namespace_not_found(name: str) -> SapienceError:
+    """For a namespace that is not there."""
+    return NotFound(
+        f"there is no namespace {name!r}; create it first, for example with `sapience namespaces create {name}`",
+        reason="NAMESPACE_NOT_FOUND",
+        field="namespace",
+    )
+
+
+def namespace_exists(name: str) -> SapienceError:
+    """For a namespace that is there already."""
+    return AlreadyExists(f"there is a namespace {name!r} already", reason="NAMESPACE_EXISTS", field="namespace")
+
+
+def episode_not_found(namespace: str, episode_id: str) -> SapienceError:
+    """For an Episode that is not there."""
+    return NotFound(
+        f"there is no Episode {episode_id!r} in namespace {namespace!r}", reason="EPISODE_NOT_FOUND", field="episode_id"
+    )
+
+
+def fact_not_found(namespace: str, fact_id: str) -> SapienceError:
+    """For a Fact that is not there, or no longer."""
+    return NotFound(
+        f"there is no Fact {fact_id!r} in namespace {namespace!r}; it may have been forgotten",
+        reason="FACT_NOT_FOUND",
+        field="fact_id",
+    )
+
+
+def episode_id_taken(episode_id: str) -> SapienceError:
+    """For an Episode that brings the id of another one."""
+    return AlreadyExists(
+        f"the id {episode_id} belongs to another Episode of this store; import into another store, or without ids",
+        reason="EPISODE_ID_TAKEN",
+        field="episode_id",
+    )
+
+
+def fact_id_taken(fact_id: str) -> SapienceError:
+    """For a Fact that brings the id of another one."""
+    return AlreadyExists(
+        f"the id {fact_id} belongs to another Fact of this store; import into another store, or without ids",
+        reason="FACT_ID_TAKEN",
+        field="id",
+    )
+
+
+def same_fact(present: Fact, given: NewFact, entity_id_of: Callable[[str], str]) -> bool:
+    """Whether a Fact that brings an id is the one that has it already."""
+    target = f"literal:{given.literal}" if given.entity is None else f"entity:{entity_id_of(given.entity)}"
+    statement = (entity_id_of(given.subject), given.relation, target)
+    said = (statement, given.valid, given.told_at, given.retracted)
+    return said == (present.statement, present.valid, present.told_at, present.retracted)
+
+
+def _packed_episode(space: Space, told: PerceivedEpisode, field: str) -> PackedEpisode:
+    text = check_text(told.text, f"{field}.text")
+    for name in (told.source.name, told.conversation, told.speaker, told.external_id, told.id):
+        if not name.isascii():
+            check_text(name, field)
+    concepts = []
+    for place, concept in enumerate(told.concepts):
+        where = f"{field}.concepts[{place}]"
+        span = concept.span
+        if span.start_byte < 0 or text[span.start_byte : span.end_byte] != check_text(span.text, f"{where}.text"):
+            raise InvalidArgument(
+                f"{where}.text is not the bytes [{span.start_byte}, {span.end_byte}) of the Episode's text",
+                field=f"{where}.text",
+            )
+        concepts.append(
+            PackedConcept(span, _packed_vector(space, concept.vector, where), *_packed_terms(concept.terms, where))
+        )
+    return PackedEpisode(told, identity(told), tuple(concepts))
+
+
+def _packed_vector(space: Space, vector: Float32, field: str) -> bytes:
+    if vector.shape != (space.dimensions,):
+        raise InvalidArgument(
+            f"{field}.vector has shape {vector.shape}, and {space} asks for ({space.dimensions},)",
+            field=f"{field}.vector",
+        )
+    packed = np.ascontiguousarray(vector, "<f4")
+    if not np.isfinite(packed).all():
+        raise InvalidArgument(f"{field}.vector holds NaN or infinity", field=f"{field}.vector")
+    return packed.tobytes()
+
+
+def _packed_terms(terms: Sparse, field: str) -> tuple[bytes, bytes]:
+    ids = np.array(terms.indices, np.int64)
+    ascending = len(ids) == 0 or (ids[0] >= 0 and ids[-1] < 1 << 32 and bool((ids[1:] > ids[:-1]).all()))
+    if len(terms.indices) != len(terms.values) or not ascending:
+        raise InvalidArgument(
+            f"{field}.terms must be ascending uint32 ids with one weight each", field=f"{field}.terms"
+        )
+    weights = np.array(terms.values, "<f4")
+    if not np.isfinite(weights).all():
+        raise InvalidArgument(f"{field}.terms holds NaN or infinity", field=f"{field}.terms")
+    return ids.astype("<u4").tobytes(), weights.tobytes()

@@ -1,0 +1,185 @@
+"""The tables of the SQLite record, as the steps that lead to them.
+
+`PRAGMA user_version` counts the steps that a file has taken. A step that was released is never edited: a change is a
+new step at the end. Every table is STRICT, every time is int64 microseconds UTC.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x53415049
+"""The bytes "SAPI" in the file's header: tells our files from any other SQLite file."""
+
+_FIRST = (
+    # One row for each commit: `seq` and its time. Rows outlive what they committed, so a time always finds its seq.
+    """
+    CREATE TABLE commits (
+        seq INTEGER PRIMARY KEY,
+        recorded_at INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX commits_by_time ON commits (recorded_at)",
+    """
+    CREATE TABLE space (
+        key INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        version TEXT NOT NULL,
+        dimensions INTEGER NOT NULL CHECK (dimensions > 0),
+        UNIQUE (name, version, dimensions)
+    ) STRICT
+    """,
+    # `episodes` and `concepts` are counted as they come and go: every search asks how many Concepts there are.
+    """
+    CREATE TABLE namespace (
+        key INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        space INTEGER REFERENCES space (key),
+        episodes INTEGER NOT NULL DEFAULT 0 CHECK (episodes >= 0),
+        concepts INTEGER NOT NULL DEFAULT 0 CHECK (concepts >= 0)
+    ) STRICT
+    """,
+    # `identity` is the digest that duplicates share (see rows.identity); `ordinal` is the place in the batch.
+    """
+    CREATE TABLE episode (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        identity TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        source_name TEXT NOT NULL,
+        conversation TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        speaker TEXT NOT NULL,
+        text TEXT NOT NULL,
+        told_at INTEGER NOT NULL,
+        external_id TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL,
+        seq INTEGER NOT NULL REFERENCES commits (seq),
+        ordinal INTEGER NOT NULL,
+        UNIQUE (namespace, identity)
+    ) STRICT
+    """,
+    "CREATE INDEX episode_by_commit ON episode (namespace, seq, id)",
+    "CREATE INDEX episode_by_time ON episode (namespace, told_at, id)",
+    """
+    CREATE INDEX episode_by_place ON episode (namespace, source_name, conversation, position, seq, ordinal)
+    WHERE conversation != ''
+    """,
+    # The words of a Concept are bytes [start_byte, end_byte) of its Episode's text and are not kept twice.
+    """
+    CREATE TABLE concept (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        episode INTEGER NOT NULL REFERENCES episode (key),
+        ordinal INTEGER NOT NULL,
+        start_byte INTEGER NOT NULL,
+        end_byte INTEGER NOT NULL,
+        language TEXT NOT NULL,
+        term_ids BLOB NOT NULL,
+        term_weights BLOB NOT NULL,
+        vector BLOB NOT NULL,
+        UNIQUE (namespace, id),
+        UNIQUE (episode, ordinal)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE term (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        term INTEGER NOT NULL,
+        df INTEGER NOT NULL CHECK (df >= 0),
+        PRIMARY KEY (namespace, term)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE speaker (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        name TEXT NOT NULL,
+        episodes INTEGER NOT NULL CHECK (episodes >= 0),
+        PRIMARY KEY (namespace, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE entity (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        name TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX entity_by_namespace ON entity (namespace)",
+    # Apart from `entity`, so that one Entity may have several names once merges come.
+    """
+    CREATE TABLE entity_name (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        normalised TEXT NOT NULL,
+        entity INTEGER NOT NULL REFERENCES entity (key),
+        PRIMARY KEY (namespace, normalised)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX entity_name_by_entity ON entity_name (entity)",
+    """
+    CREATE TABLE fact (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        subject INTEGER NOT NULL REFERENCES entity (key),
+        relation TEXT NOT NULL,
+        entity INTEGER REFERENCES entity (key),
+        literal TEXT,
+        valid_start INTEGER,
+        valid_end INTEGER,
+        precision INTEGER NOT NULL,
+        original_text TEXT NOT NULL,
+        timezone TEXT NOT NULL,
+        told_at INTEGER NOT NULL,
+        recorded_at INTEGER NOT NULL,
+        seq INTEGER NOT NULL REFERENCES commits (seq),
+        retracted INTEGER NOT NULL CHECK (retracted IN (0, 1)),
+        episode INTEGER REFERENCES episode (key),
+        trust REAL NOT NULL,
+        CHECK ((entity IS NULL) != (literal IS NULL))
+    ) STRICT
+    """,
+    "CREATE INDEX fact_by_commit ON fact (namespace, seq)",
+    "CREATE INDEX fact_by_subject ON fact (subject, seq)",
+    "CREATE INDEX fact_by_object ON fact (entity, seq) WHERE entity IS NOT NULL",
+    "CREATE INDEX fact_by_episode ON fact (episode) WHERE episode IS NOT NULL",
+    # The answer to a write, kept so that a retry gets it again. It holds ids and counts, no content.
+    """
+    CREATE TABLE request (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        request_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        response TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL,
+        PRIMARY KEY (namespace, request_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Names the namespace in words: the entry of a deleted namespace outlives its row.
+    """
+    CREATE TABLE outbox (
+        seq INTEGER PRIMARY KEY REFERENCES commits (seq),
+        namespace TEXT NOT NULL,
+        space INTEGER NOT NULL REFERENCES space (key),
+        concept_ids TEXT NOT NULL,
+        deleted INTEGER NOT NULL CHECK (deleted IN (0, 1))
+    ) STRICT
+    """,
+    "CREATE INDEX outbox_by_namespace ON outbox (namespace)",
+    """
+    CREATE TABLE forgotten (
+        audit_id TEXT PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL,
+        seq INTEGER NOT NULL REFERENCES commits (seq),
+        episodes INTEGER NOT NULL,
+        concepts INTEGER NOT NULL,
+        facts INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+"""Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""

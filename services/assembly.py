@@ -1,0 +1,161 @@
+"""Puts services together from settings: the only place where a store, a model or a transport is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cognition.cycle import Cycle, Piece
+from cognition.wording import Message
+from core.clock import SystemClock
+from core.errors import FailedPrecondition
+from core.ids import RandomIds
+from core.models import ModelAddress
+from core.ports import Index, Record
+from services.runtime.client import Link
+from services.runtime.server import Service
+from services.runtime.settings import Settings
+from services.runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from services.reasoning.models import Draw
+
+SERVICES = ("perception", "memory", "reasoning", "controller")
+
+
+class Links:
+    """Channels to the other services, one for each, made on first use."""
+
+    def __init__(self, settings: Settings, here: str = "") -> None:
+        """`here` is the address of services in this process: it stands for every address that no setting gives."""
+        self._settings = settings
+        self._here = here
+        self._made: dict[str, Link] = {}
+
+    def to(self, name: str) -> Link:
+        """The link to a service. Raises FailedPrecondition (NO_ADDRESS) where nothing says where it is."""
+        address = getattr(self._settings, f"{name}_address") or self._here
+        if not address:
+            raise FailedPrecondition(
+                f"nothing says where {name} is: set SAPIENCE_{name.upper()}_ADDRESS, for example dns:///{name}:50051",
+                reason="NO_ADDRESS",
+            )
+        if name not in self._made:
+            self._made[name] = Link(address, self._settings.token_text, self._settings.max_message_bytes)
+        return self._made[name]
+
+    async def close(self) -> None:
+        """Closes every channel."""
+        for link in self._made.values():
+            await link.close()
+
+
+def build(name: str, settings: Settings, links: Links) -> Service:
+    """One service, by name. Has to be called on the running event loop."""
+    return {
+        "perception": _perception,
+        "memory": _memory,
+        "reasoning": _reasoning,
+        "controller": _controller,
+    }[name](settings, links)
+
+
+def open_record(settings: Settings) -> Record:
+    """The record that the settings name."""
+    clock = SystemClock()
+    if settings.record == "sqlite":
+        from memory.record.sqlite import SqliteRecord
+
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return SqliteRecord(settings.data_dir / "record.sqlite", clock, RandomIds(clock))
+    from memory.record.neo4j import Neo4jRecord
+
+    if settings.neo4j_password is None:
+        raise FailedPrecondition("Neo4j keeps the record: set SAPIENCE_NEO4J_PASSWORD", reason="BAD_SETTINGS")
+    return Neo4jRecord(
+        settings.neo4j_url,
+        settings.neo4j_user,
+        settings.neo4j_password.get_secret_value(),
+        settings.neo4j_database,
+        clock,
+        RandomIds(clock),
+    )
+
+
+def open_index(settings: Settings) -> Index:
+    """The index that the settings name."""
+    if settings.index == "edge":
+        from memory.index.edge import EdgeIndex
+
+        return EdgeIndex(settings.data_dir / "index", optimize_every=settings.optimize_every)
+    from memory.index.qdrant import QdrantIndex
+
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    return QdrantIndex.connect(settings.qdrant_url, api_key=key, grpc_port=settings.qdrant_grpc_port)
+
+
+def _perception(settings: Settings, links: Links) -> Service:
+    from perception.encoders.sentence import SentenceEncoder
+
+    from services import perception
+
+    address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
+    load = partial(SentenceEncoder, address, device=settings.device, threads=settings.threads)
+    return perception.service(perception.Perception(settings.encoder, load, Worker("encoder", max_waiting=256)))
+
+
+def _memory(settings: Settings, links: Links) -> Service:
+    from services import memory
+    from services.memory.perceiving import RemoteEncoder
+
+    return memory.service(
+        memory.Memory(
+            open_record(settings),
+            open_index(settings),
+            RemoteEncoder(links.to("perception")),
+            SystemClock(),
+            index_wait_s=settings.index_wait_s,
+        )
+    )
+
+
+def _reasoning(settings: Settings, links: Links) -> Service:
+    from services import reasoning
+    from services.reasoning.links import RemoteMemory, RemotePerceiver
+    from services.reasoning.models import Models
+    from services.reasoning.traces import Traces
+
+    clock = SystemClock()
+    return reasoning.service(
+        reasoning.Reasoning(
+            Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
+            Models(settings.language_model, partial(LoadedModel, settings)),
+            Traces(settings.data_dir / "traces.sqlite", settings.trace_keep),
+            clock,
+            RandomIds(clock),
+        )
+    )
+
+
+def _controller(settings: Settings, links: Links) -> Service:
+    from services import controller
+
+    return controller.service(controller.Controller({name: links.to(name) for name in SERVICES[:3]}))
+
+
+class LoadedModel:
+    """The engine's runner, in the shape that the reasoning service asks for. Loading blocks."""
+
+    def __init__(self, settings: Settings, address: ModelAddress) -> None:
+        from cognition.engine.runner import LanguageModelRunner
+
+        raise NotImplementedError(address, LanguageModelRunner)
+
+    def speak(self, prompt: str | Sequence[Message], draw: Draw) -> AsyncGenerator[Piece, None]:
+        raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        raise NotImplementedError

@@ -1,0 +1,136 @@
+"""From what a caller sends to what the record takes: checked, split into Concepts, with vectors and term weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from sapience.v1 import memory_pb2, perception_pb2, perception_pb2_grpc
+
+from core.clock import Micros
+from core.errors import InvalidArgument
+from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Space, Span
+from memory.analysis import document_terms, episode_context
+from perception.segment import segment
+from services import wire
+from services.runtime.client import Link
+
+MAX_CONCEPTS_A_CALL = 1024
+MAX_NAME = 256
+
+
+class Encoder(Protocol):
+    """Whatever turns texts into vectors: the perception service, here."""
+
+    async def encode(self, texts: Sequence[str]) -> tuple[Float32, Space]:
+        """Unit vectors [texts, dimensions] and their space."""
+        ...
+
+
+class RemoteEncoder:
+    """The perception service, over gRPC."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._stub = perception_pb2_grpc.PerceptionServiceStub(link.channel)
+
+    async def encode(self, texts: Sequence[str]) -> tuple[Float32, Space]:
+        """Encodes in calls of at most 1,024 texts."""
+        parts: list[Float32] = []
+        space: Space | None = None
+        for start in range(0, len(texts), MAX_CONCEPTS_A_CALL):
+            batch = texts[start : start + MAX_CONCEPTS_A_CALL]
+            request = perception_pb2.EncodeRequest(texts=batch)
+            response = await self._stub.Encode(request, **self._link.options())
+            vectors, space = wire.tensor_from(response.vectors, len(batch), "vectors")
+            parts.append(vectors)
+        if space is None:
+            raise ValueError("nothing to encode")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts), space
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A NewEpisode that passed every check. `vectors` where the caller gave them."""
+
+    message: memory_pb2.NewEpisode
+    told_at: Micros
+    spans: tuple[Span, ...]
+    vectors: Float32 | None
+    space: Space | None
+    id: str = ""
+
+
+def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
+    """Checks one Episode. Errors name the field under `path`, for example "episodes[3]"."""
+    text = wire.checked_text(message.text, f"{path}.text", wire.MAX_EPISODE_BYTES)
+    for field in ("conversation", "speaker", "external_id"):
+        _checked_name(getattr(message, field), f"{path}.{field}")
+    _checked_name(message.source.name, f"{path}.source.name")
+    if message.position < 0:
+        raise InvalidArgument(f"{path}.position is {message.position}; places count from 0", field=f"{path}.position")
+    wire.source_from(message.source, f"{path}.source")
+    told_at = wire.told_at(message.told_at if message.HasField("told_at") else None, now, f"{path}.told_at")
+    if not message.concepts:
+        if message.HasField("vectors"):
+            raise InvalidArgument(
+                f"{path}.vectors came without concepts; give both or neither", field=f"{path}.concepts"
+            )
+        return Checked(message, told_at, tuple(segment(text)), None, None)
+    spans = wire.spans_from(list(message.concepts), text, f"{path}.concepts")
+    if not message.HasField("vectors"):
+        raise InvalidArgument(f"{path}.concepts came without vectors; give both or neither", field=f"{path}.vectors")
+    vectors, space = wire.tensor_from(message.vectors, len(spans), f"{path}.vectors")
+    return Checked(message, told_at, tuple(spans), vectors, space)
+
+
+def _checked_name(value: str, field: str) -> None:
+    if len(value.encode()) > MAX_NAME:
+        raise InvalidArgument(f"{field} has {len(value.encode())} bytes; at most {MAX_NAME} are taken", field=field)
+
+
+async def perceive(
+    episodes: Sequence[Checked], encoder: Encoder, path: Callable[[int], str]
+) -> tuple[list[PerceivedEpisode], Space]:
+    """Vectors for those that have none, term weights for all. All have to be in one space."""
+    wanting = [span.text for episode in episodes if episode.vectors is None for span in episode.spans]
+    space: Space | None = None
+    fresh: Float32 | None = None
+    if wanting:
+        fresh, space = await encoder.encode(wanting)
+    perceived, row = [], 0
+    for number, episode in enumerate(episodes):
+        if episode.vectors is not None and episode.space is not None:
+            vectors = episode.vectors
+            if space is None:
+                space = episode.space
+            wire.same_space(episode.space, space, f"{path(number)}.vectors.space")
+        else:
+            assert fresh is not None, "Episodes without vectors were encoded above"
+            vectors = fresh[row : row + len(episode.spans)]
+            row += len(episode.spans)
+        perceived.append(_perceived(episode, vectors))
+    if space is None:
+        raise InvalidArgument("there are no Episodes in the request", field="episodes", reason="EMPTY_BATCH")
+    return perceived, space
+
+
+def _perceived(episode: Checked, vectors: Float32) -> PerceivedEpisode:
+    message = episode.message
+    context = episode_context(message.speaker, episode.told_at)
+    return PerceivedEpisode(
+        source=wire.source_from(message.source, "source"),
+        text=message.text,
+        told_at=episode.told_at,
+        concepts=tuple(
+            PerceivedConcept(span, vector, document_terms(span.text, context))
+            for span, vector in zip(episode.spans, vectors, strict=True)
+        ),
+        conversation=message.conversation,
+        position=message.position,
+        speaker=message.speaker,
+        external_id=message.external_id,
+        id=episode.id,
+    )

@@ -1,0 +1,130 @@
+"""Recall between the wire and `memory.recall`: checks, the query's vector, pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from memory.support import support
+from sapience.v1 import memory_pb2 as pb
+
+from core.clock import LATEST
+from core.errors import InvalidArgument
+from core.nouns import AsOf, EpisodeFilter, Float32, Space
+from core.ports import Record
+from memory.recall import Recall, RecallQuery, RecallResult, dense_text
+from memory.recipes import Recipe, recipe_named
+from services import wire
+from services.memory.perceiving import Encoder
+from services.runtime.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A Recall request, checked. `seq` comes from a page token: later pages read what the first one read."""
+
+    namespace: str
+    text: str
+    vector: Float32 | None
+    space: Space | None
+    recipe: Recipe
+    where: EpisodeFilter
+    limit: int
+    offset: int
+    token_budget: int
+    seq: int | None
+    key: bytes
+
+
+def read(request: pb.RecallRequest) -> Query:
+    """Checks a Recall request."""
+    namespace = wire.checked_namespace(request.namespace)
+    text = wire.checked_text(request.text, "text", wire.MAX_QUERY_BYTES)
+    vector, space = None, None
+    if request.HasField("vector"):
+        vectors, space = wire.tensor_from(request.vector, 1, "vector")
+        vector = vectors[0]
+    if request.token_budget < 0:
+        raise InvalidArgument(f"token_budget is {request.token_budget}; give 1 or more, or 0", field="token_budget")
+    key, seq, offset = b"", None, 0
+    if request.page_token:
+        seq, place = wire.read_page_token(request.page_token, _key(request))
+        if not isinstance(place, int) or place < 0:
+            raise InvalidArgument("page_token is damaged; begin again without one", field="page_token")
+        offset = place
+    return Query(
+        namespace,
+        text,
+        vector,
+        space,
+        recipe_named(request.recipe or "default"),
+        wire.filter_from(request.filter),
+        wire.checked_limit(request.limit, "limit", 10, 200),
+        offset,
+        request.token_budget,
+        seq,
+        key or _key(request),
+    )
+
+
+def _key(request: pb.RecallRequest) -> bytes:
+    bare = pb.RecallRequest()
+    bare.CopyFrom(request)
+    bare.page_token = ""
+    key: bytes = bare.SerializeToString(deterministic=True)
+    return key
+
+
+async def answer(
+    recall: Recall, record: Record, encoder: Encoder, reads: Worker, query: Query, as_of: AsOf
+) -> pb.RecallResponse:
+    """Searches. The caller's vector is used unless a name has to be taken out of the text first."""
+
+    def look() -> tuple[Space | None, dict[str, int]]:
+        return record.space_of(query.namespace), record.speakers(query.namespace)
+
+    space, speakers = await reads.run(look)
+    response = pb.RecallResponse(as_of=wire.as_of_to(as_of), recipe=query.recipe.name, dense_text=query.text)
+    if space is None:
+        return response
+    wanted = dense_text(query.text, speakers) if query.recipe.strip_names else query.text
+    if query.vector is not None and query.space is not None and wanted == query.text:
+        wire.same_space(query.space, space, "vector.space")
+        vector = query.vector
+    else:
+        vectors, encoded_in = await encoder.encode([wanted])
+        wire.same_space(encoded_in, space, "text")
+        vector = vectors[0]
+    result = await reads.run(
+        recall.search,
+        RecallQuery(
+            namespace=query.namespace,
+            text=query.text,
+            space=space,
+            dense_vector=vector,
+            recipe=query.recipe.name,
+            as_of=replace(as_of, valid_at=LATEST),
+            where=query.where,
+            limit=query.limit,
+            offset=query.offset,
+            token_budget=query.token_budget,
+        ),
+    )
+    response.dense_text = wanted
+    response.known_terms = result.known_terms
+    _fill(response, result)
+    if result.has_more:
+        response.next_page_token = wire.page_token(query.key, as_of.seq, query.offset + len(result.hits))
+    return response
+
+
+def _fill(response: pb.RecallResponse, result: RecallResult) -> None:
+    for hit in result.hits:
+        message = response.hits.add(
+            episode=wire.episode_to(hit.episode),
+            concept=wire.concept_to(hit.concept),
+            score=hit.score,
+            coverage=hit.coverage,
+            support=support(hit, result),
+        )
+        for channel in hit.channels:
+            message.channels.add(channel=channel.channel, raw=channel.raw, fused=channel.fused)

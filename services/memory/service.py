@@ -1,0 +1,339 @@
+"""The memory service's RPCs. Stores work on threads; every write is acknowledged when the record has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from itertools import islice
+from typing import Any
+
+import grpc
+from sapience.v1 import memory_pb2 as pb
+from sapience.v1 import memory_pb2_grpc
+
+from core.clock import LATEST, Clock
+from core.errors import InvalidArgument, NotYet, SapienceError
+from core.nouns import AsOf, Fact, NewFact
+from core.ports import Index, Record
+from memory import temporal
+from memory.recall import Recall
+from services import wire
+from services.memory import facts, recalling
+from services.memory.drainer import Drainer
+from services.memory.perceiving import Checked, Encoder, check, perceive
+from services.memory.streaming import BATCH, acknowledge, batches
+from services.runtime.server import Service
+from services.runtime.worker import Worker
+
+NAME = "sapience.v1.MemoryService"
+MAX_EPISODES = 1024
+MAX_REQUEST_ID = 128
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Memory(memory_pb2_grpc.MemoryServiceServicer):
+    """Serves one record and one index. Owns both, and closes them."""
+
+    def __init__(
+        self, record: Record, index: Index, encoder: Encoder, clock: Clock, *, index_wait_s: float = 2.0
+    ) -> None:
+        self._record = record
+        self._index = index
+        self._encoder = encoder
+        self._clock = clock
+        self._index_wait_s = index_wait_s
+        self._recall = Recall(record, index)
+        self._writes = Worker("record-write")
+        self._reads = Worker("record-read", threads=4)
+        self._drainer = Drainer(record, index)
+
+    async def ready(self) -> bool:
+        """Whether the record answers and the index has caught up once."""
+        if not self._drainer.started:
+            return False
+        await self._reads.run(self._record.seq)
+        return True
+
+    async def close(self) -> None:
+        """Ends the threads, then closes the stores."""
+        await self._drainer.close()
+        await self._writes.close()
+        await self._reads.close()
+        await asyncio.to_thread(self._index.close)
+        await asyncio.to_thread(self._record.close)
+
+    # Namespaces
+
+    async def CreateNamespace(self, request: pb.CreateNamespaceRequest, context: Context) -> pb.CreateNamespaceResponse:
+        """Creates a tenant."""
+        name = wire.checked_namespace(request.namespace)
+        made = await self._writes.run(self._record.create_namespace, name)
+        return pb.CreateNamespaceResponse(namespace=wire.namespace_to(made))
+
+    async def ListNamespaces(self, request: pb.ListNamespacesRequest, context: Context) -> pb.ListNamespacesResponse:
+        """All tenants."""
+        known = await self._reads.run(self._record.namespaces)
+        return pb.ListNamespacesResponse(namespaces=[wire.namespace_to(one) for one in known])
+
+    async def DeleteNamespace(self, request: pb.DeleteNamespaceRequest, context: Context) -> pb.DeleteNamespaceResponse:
+        """Deletes a tenant with all it has."""
+        name = wire.checked_namespace(request.namespace)
+        episodes = await self._writes.run(self._record.delete_namespace, name)
+        self._drainer.wake()
+        return pb.DeleteNamespaceResponse(episodes=episodes)
+
+    # Episodes
+
+    async def Remember(self, request: pb.RememberRequest, context: Context) -> pb.RememberResponse:
+        """One transaction."""
+        namespace = wire.checked_namespace(request.namespace)
+        if not 1 <= len(request.episodes) <= MAX_EPISODES:
+            raise InvalidArgument(
+                f"episodes holds {len(request.episodes)}; give 1 to {MAX_EPISODES}",
+                field="episodes",
+                reason="BAD_BATCH",
+            )
+        now = self._clock.now()
+        checked = [check(episode, f"episodes[{n}]", now) for n, episode in enumerate(request.episodes)]
+        return pb.RememberResponse(
+            remembered=await self._remember(namespace, checked, _checked_request_id(request.request_id))
+        )
+
+    async def RememberStream(
+        self, request_iterator: AsyncIterator[pb.RememberStreamRequest], context: Context
+    ) -> AsyncIterator[pb.RememberStreamResponse]:
+        """Whatever waits, up to a batch, is one transaction; one bad Episode is refused alone."""
+        namespace = ""
+        async with aclosing(batches(request_iterator, BATCH)) as incoming:
+            async for batch in incoming:
+                namespace = _stream_namespace(namespace, [item.namespace for item in batch])
+                checked: dict[int, Checked] = {}
+                refused: dict[int, SapienceError] = {}
+                now = self._clock.now()
+                for place, item in enumerate(batch):
+                    try:
+                        checked[place] = check(item.episode, "episode", now)
+                    except SapienceError as error:
+                        refused[place] = error
+                kept = await self._remember(namespace, list(checked.values())) if checked else []
+                for response in acknowledge(batch, dict(zip(checked, kept, strict=True)), refused):
+                    yield response
+
+    async def _remember(self, namespace: str, checked: list[Checked], request_id: str = "") -> list[pb.Remembered]:
+        await self._reads.run(self._record.space_of, namespace)  # the namespace exists: encoding is not for nothing
+        perceived, space = await perceive(checked, self._encoder, lambda n: f"episodes[{n}]")
+        kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
+        self._drainer.wake()
+        return [pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate) for one in kept]
+
+    async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:
+        """Finds what bears on a text."""
+        query = recalling.read(request)
+        as_of = await self._as_of(request.as_of, current_seq=query.seq)
+        await self._catch_up(as_of.seq)
+        return await recalling.answer(self._recall, self._record, self._encoder, self._reads, query, as_of)
+
+    async def Timeline(self, request: pb.TimelineRequest, context: Context) -> pb.TimelineResponse:
+        """Episodes and Facts, earliest first."""
+        query = facts.read_timeline(request)
+        as_of = await self._as_of(request.as_of, current_seq=query.seq)
+        return await self._reads.run(facts.timeline, self._record, query, as_of)
+
+    async def Forget(self, request: pb.ForgetRequest, context: Context) -> pb.ForgetResponse:
+        """Deletes for good."""
+        namespace = wire.checked_namespace(request.namespace)
+        if not (request.episode_ids or request.speaker or request.conversation):
+            raise InvalidArgument(
+                "nothing is selected: give episode_ids, speaker or conversation",
+                field="episode_ids",
+                reason="NO_SELECTOR",
+            )
+        gone = await self._writes.run(
+            self._record.forget,
+            namespace,
+            episode_ids=list(request.episode_ids),
+            speaker=request.speaker,
+            conversation=request.conversation,
+            dry_run=request.dry_run,
+            request_id=_checked_request_id(request.request_id),
+        )
+        self._drainer.wake()
+        if not request.dry_run:
+            # What is forgotten must not be found by the next recall.
+            await self._catch_up(await self._reads.run(self._record.seq))
+        return pb.ForgetResponse(
+            episodes=gone.episodes, concepts=gone.concepts, facts=gone.facts, audit_id=gone.audit_id
+        )
+
+    async def Dream(self, request: pb.DreamRequest, context: Context) -> pb.DreamResponse:
+        """Not in this version."""
+        raise NotYet("this version does not consolidate memories yet; Dream comes in a later one")
+
+    # Facts
+
+    async def AssertFact(self, request: pb.AssertFactRequest, context: Context) -> pb.AssertFactResponse:
+        """Adds a version."""
+        namespace = wire.checked_namespace(request.namespace)
+        fact = facts.read_new(request, self._clock.now())
+        kept = await self._writes.run(
+            self._record.assert_fact, namespace, fact, _checked_request_id(request.request_id)
+        )
+        return pb.AssertFactResponse(fact=wire.fact_to(kept))
+
+    async def RetractFact(self, request: pb.RetractFactRequest, context: Context) -> pb.RetractFactResponse:
+        """Adds a version that takes back. `from` is a Python keyword, so the field is read by name."""
+        namespace = wire.checked_namespace(request.namespace)
+        start = wire.micros(getattr(request, "from"), "from") if request.HasField("from") else None
+        told = wire.told_at(request.told_at if request.HasField("told_at") else None, self._clock.now(), "told_at")
+        kept = await self._writes.run(
+            self._record.retract_fact,
+            namespace,
+            request.fact_id,
+            start,
+            told,
+            _checked_request_id(request.request_id),
+        )
+        return pb.RetractFactResponse(fact=wire.fact_to(kept))
+
+    async def FactHistory(self, request: pb.FactHistoryRequest, context: Context) -> pb.FactHistoryResponse:
+        """Every version."""
+        namespace = wire.checked_namespace(request.namespace)
+        subject = wire.checked_text(request.subject, "subject", facts.MAX_NAME)
+        if request.as_of.HasField("valid_at"):
+            raise InvalidArgument("a history spans all times in the world: leave valid_at out", field="as_of.valid_at")
+        as_of = await self._as_of(request.as_of)
+        found = await self._reads.run(self._record.facts, namespace, subject, request.relation, as_of)
+        versions = [fact for fact in found if facts.same_name(fact.subject.name, subject)]
+        return pb.FactHistoryResponse(facts=[wire.fact_to(one) for one in versions], as_of=wire.as_of_to(as_of))
+
+    async def Neighbours(self, request: pb.NeighboursRequest, context: Context) -> pb.NeighboursResponse:
+        """The Facts around an Entity."""
+        namespace = wire.checked_namespace(request.namespace)
+        entity = wire.checked_text(request.entity, "entity", facts.MAX_NAME)
+        hops = wire.checked_limit(request.hops, "hops", 1, 4)
+        limit = wire.checked_limit(request.limit, "limit", 100, 1000)
+        as_of = await self._as_of(request.as_of)
+
+        def walk() -> list[Fact]:
+            found = temporal.neighbours(
+                entity, lambda name: self._record.facts(namespace, name, as_of=as_of), as_of, hops=hops
+            )
+            return found[:limit]
+
+        found = await self._reads.run(walk)
+        return pb.NeighboursResponse(facts=[wire.fact_to(one) for one in found], as_of=wire.as_of_to(as_of))
+
+    # Movement
+
+    async def Export(self, request: pb.ExportRequest, context: Context) -> AsyncIterator[pb.ExportResponse]:
+        """Streams from a thread of its own, a slice at a time."""
+        namespace = wire.checked_namespace(request.namespace)
+        worker = Worker("export", max_waiting=1)
+        try:
+            up_to = request.up_to_seq or await worker.run(self._record.seq)
+            episodes = await worker.run(self._record.export_episodes, namespace, up_to)
+            while part := await worker.run(lambda: list(islice(episodes, 64))):
+                for episode, concepts in part:
+                    record = pb.MemoryRecord(episode=wire.stored_to(episode, concepts))
+                    yield pb.ExportResponse(record=record)
+            for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to)):
+                yield pb.ExportResponse(record=pb.MemoryRecord(fact=wire.fact_to(fact)))
+        finally:
+            await worker.close()
+
+    async def Import(self, request_iterator: AsyncIterator[pb.ImportRequest], context: Context) -> pb.ImportResponse:
+        """Batches of Episodes, then Facts; what was written before a failure stays, and a rerun finds it there."""
+        namespace = ""
+        result = pb.ImportResponse()
+        async with aclosing(batches(request_iterator, BATCH)) as incoming:
+            async for batch in incoming:
+                namespace = _stream_namespace(namespace, [item.namespace for item in batch])
+                now = self._clock.now()
+                episodes = [item.record.episode for item in batch if item.record.HasField("episode")]
+                checked = [facts.check_stored(one, "record.episode", now) for one in episodes]
+                for one in await self._remember(namespace, checked) if checked else []:
+                    result.duplicates += one.duplicate
+                    result.episodes += not one.duplicate
+                for item in batch:
+                    if item.record.HasField("fact"):
+                        fact: NewFact = facts.read_stored(item.record.fact, "record.fact", now)
+                        written = await self._writes.run(facts.write_once, self._record, namespace, fact)
+                        result.duplicates += not written
+                        result.facts += written
+        if not namespace:
+            raise InvalidArgument("the first message names no namespace", field="namespace", reason="BAD_NAMESPACE")
+        return result
+
+    async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
+        """Counts."""
+        namespace = wire.checked_namespace(request.namespace) if request.namespace else None
+
+        def count() -> pb.StatsResponse:
+            held = self._record.counts(namespace)
+            names = [namespace] if namespace else [known.name for known in self._record.namespaces()]
+            spaces = [(name, self._record.space_of(name)) for name in names]
+            return pb.StatsResponse(
+                episodes=held.episodes,
+                concepts=held.concepts,
+                entities=held.entities,
+                facts=held.facts,
+                seq=held.seq,
+                indexed=sum(self._index.count(space, name) for name, space in spaces if space is not None),
+                outbox_pending=held.outbox_pending,
+                record_backend=self._record.backend,
+                index_backend=self._index.backend,
+            )
+
+        return await self._reads.run(count)
+
+    # Time
+
+    async def _as_of(self, message: Any, current_seq: int | None = None) -> AsOf:
+        """Fills in every axis: now in the world, all that was told, all that was committed."""
+        valid_at = wire.micros(message.valid_at, "as_of.valid_at") if message.HasField("valid_at") else None
+        told_by = wire.micros(message.told_by, "as_of.told_by") if message.HasField("told_by") else LATEST
+        axis = message.WhichOneof("recorded")
+        if axis == "recorded_by":
+            moment = wire.micros(message.recorded_by, "as_of.recorded_by")
+            seq = await self._reads.run(self._record.seq_at, moment)
+        else:
+            seq = await self._reads.run(self._record.seq) if current_seq is None else current_seq
+            if axis == "seq":
+                if message.seq < 0:
+                    raise InvalidArgument(f"as_of.seq is {message.seq}; commits count from 1", field="as_of.seq")
+                seq = min(seq, message.seq)
+        return AsOf(self._clock.now() if valid_at is None else valid_at, told_by, seq)
+
+    async def _catch_up(self, seq: int) -> None:
+        await self._drainer.reach(seq, self._index_wait_s)
+
+
+def _checked_request_id(request_id: str) -> str:
+    if len(request_id.encode()) > MAX_REQUEST_ID:
+        raise InvalidArgument(f"request_id is longer than {MAX_REQUEST_ID} bytes; a UUID does", field="request_id")
+    return request_id
+
+
+def _stream_namespace(known: str, given: list[str]) -> str:
+    """The namespace of a stream: the first message names it, and no later one may name another."""
+    for name in given:
+        if name and known and name != known:
+            raise InvalidArgument(
+                f"the stream began with namespace {known!r} and goes on with {name!r}; open one for each",
+                field="namespace",
+            )
+        if not known:
+            known = wire.checked_namespace(name)
+    return known
+
+
+def service(servicer: Memory) -> Service:
+    """The service as a server takes it."""
+    return Service(
+        NAME,
+        lambda server: memory_pb2_grpc.add_MemoryServiceServicer_to_server(servicer, server),
+        servicer.ready,
+        servicer.close,
+    )

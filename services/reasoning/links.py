@@ -1,0 +1,110 @@
+"""The cycle's ports over gRPC: perception and memory, wherever they run."""
+
+from __future__ import annotations
+
+from sapience.v1 import (
+    concept_pb2,
+    memory_pb2,
+    memory_pb2_grpc,
+    perception_pb2,
+    perception_pb2_grpc,
+)
+
+from cognition.events import Answered, Evidence, Question, Recollection
+from core.nouns import AsOf, Float32, Source, SourceKind, Space, Span
+from services import wire
+from services.runtime.client import Link
+
+LEARNED_FROM = "sapience"
+"""The source name of Episodes that are our own answers."""
+
+
+class RemotePerceiver:
+    """The perception service."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._stub = perception_pb2_grpc.PerceptionServiceStub(link.channel)
+
+    async def perceive(self, text: str) -> tuple[Float32, Space]:
+        """The vector of one text."""
+        response = await self._stub.Encode(perception_pb2.EncodeRequest(texts=[text]), **self._link.options())
+        vectors, space = wire.tensor_from(response.vectors, 1, "vectors")
+        return vectors[0], space
+
+
+class RemoteMemory:
+    """The memory service."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._stub = memory_pb2_grpc.MemoryServiceStub(link.channel)
+
+    async def recall(self, question: Question, vector: Float32, space: Space, limit: int) -> Recollection:
+        """Asks with the question as it is; memory takes names out where its recipe says so."""
+        request = memory_pb2.RecallRequest(
+            namespace=question.namespace,
+            text=question.text,
+            vector=wire.tensor_to(vector[None, :], space),
+            recipe=question.recipe,
+            as_of=as_of_message(question),
+            limit=limit,
+        )
+        response = await self._stub.Recall(request, **self._link.options())
+        return Recollection(
+            tuple(_evidence(hit) for hit in response.hits),
+            response.recipe,
+            AsOf(
+                wire.micros(response.as_of.valid_at, "as_of.valid_at"),
+                wire.micros(response.as_of.told_by, "as_of.told_by"),
+                response.as_of.seq,
+            ),
+        )
+
+    async def learn(self, question: Question, answer: Answered) -> str:
+        """Remembers question and answer as one Episode of kind SELF, which recall never takes for evidence."""
+        episode = memory_pb2.NewEpisode(
+            source=concept_pb2.Source(kind=concept_pb2.SOURCE_KIND_SELF, name=LEARNED_FROM),
+            conversation=question.conversation,
+            speaker=LEARNED_FROM,
+            text=f"Asked: {question.text}\nAnswered: {answer.text}",
+            external_id=question.request_id,
+        )
+        request = memory_pb2.RememberRequest(
+            namespace=question.namespace,
+            request_id=f"learn/{question.request_id}" if question.request_id else "",
+            episodes=[episode],
+        )
+        response = await self._stub.Remember(request, **self._link.options())
+        return response.remembered[0].episode_id
+
+
+def as_of_message(question: Question) -> concept_pb2.AsOf:
+    """The question's AsOf, as it was asked."""
+    message = concept_pb2.AsOf()
+    for field in ("valid_at", "told_by", "recorded_by"):
+        if (at := getattr(question, field)) is not None:
+            getattr(message, field).CopyFrom(wire.timestamp(at))
+    if question.seq is not None:
+        message.seq = question.seq
+    return message
+
+
+def _evidence(hit: memory_pb2.Hit) -> Evidence:
+    episode, concept = hit.episode, hit.concept
+    return Evidence(
+        episode_id=episode.id,
+        concept_id=concept.id,
+        text=episode.text,
+        quote=Span(concept.text, concept.start_byte, concept.end_byte, concept.language),
+        speaker=episode.speaker,
+        source=Source(SourceKind(episode.source.kind), episode.source.name),
+        told_at=wire.micros(episode.told_at, "told_at"),
+        external_id=episode.external_id,
+        score=hit.score,
+        support=hit.support,
+        channels={channel.channel: channel.raw for channel in hit.channels},
+    )
+
+
+__all__ = ["RemoteMemory", "RemotePerceiver", "as_of_message"]

@@ -1,0 +1,159 @@
+"""The language models of the reasoning service: loaded by address, each on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from sapience.v1 import concept_pb2
+
+from cognition.cycle import Piece
+from cognition.events import Question
+from cognition.wording import Message
+from core.errors import FailedPrecondition, NotFound, ResourceExhausted, SapienceError
+from core.models import ModelAddress
+
+log = structlog.get_logger()
+
+MAX_MODELS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How a reply is drawn, and what it may cost."""
+
+    new_tokens: int
+    wall_s: float
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+class Speaker(Protocol):
+    """A loaded language model, on its own thread."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        ...
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it has learned."""
+        ...
+
+    def speak(self, prompt: str | Sequence[Message], draw: Draw) -> AsyncGenerator[Piece, None]:
+        """Words a reply, piece by piece; closing the generator stops the model."""
+        ...
+
+    async def close(self) -> None:
+        """Ends its thread, after the calls at work."""
+        ...
+
+
+class Models:
+    """Loaded models by address. The default one is loaded when the service starts; calls before that wait for it."""
+
+    def __init__(self, default: str, load: Callable[[ModelAddress], Speaker]) -> None:
+        """`load` blocks, and is called on a thread."""
+        self.default = ModelAddress.parse(default, field="SAPIENCE_LANGUAGE_MODEL")
+        self._load = load
+        self._loaded: dict[ModelAddress, asyncio.Future[Speaker]] = {}
+        self._begin(self.default)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the default model answers."""
+        future = self._loaded.get(self.default)
+        return future is not None and future.done() and not future.cancelled() and future.exception() is None
+
+    async def get(self, address: str) -> Speaker:
+        """A loaded model; empty means the default. Raises NotFound (MODEL_NOT_LOADED)."""
+        wanted = ModelAddress.parse(address) if address else self.default
+        future = self._loaded.get(wanted)
+        if future is None:
+            raise NotFound(
+                f"model {address!r} is not loaded; call LoadModel first, or leave model empty for {self.default}",
+                reason="MODEL_NOT_LOADED",
+                field="model",
+            )
+        return await asyncio.shield(future)
+
+    async def load(self, address: str) -> concept_pb2.Model:
+        """Loads a model, or waits for one that is being loaded. A failed load may be tried again."""
+        wanted = ModelAddress.parse(address)
+        if wanted not in self._loaded:
+            if len(self._loaded) >= MAX_MODELS:
+                raise ResourceExhausted(
+                    f"{MAX_MODELS} models are loaded; unload one first", reason="TOO_MANY_MODELS", field="model"
+                )
+            self._begin(wanted)
+        await asyncio.shield(self._loaded[wanted])
+        return self._describe(wanted)
+
+    async def unload(self, address: str) -> None:
+        """Frees a model. The default one stays."""
+        wanted = ModelAddress.parse(address)
+        if wanted == self.default:
+            raise FailedPrecondition(
+                f"{wanted} is this service's default model; set SAPIENCE_LANGUAGE_MODEL to have another",
+                reason="DEFAULT_MODEL",
+                field="model",
+            )
+        future = self._loaded.pop(wanted, None)
+        if future is None:
+            raise NotFound(f"model {address!r} is not loaded", reason="MODEL_NOT_LOADED", field="model")
+        await _closed(future)
+
+    def list(self) -> list[concept_pb2.Model]:
+        """Every model, the default first."""
+        return [self._describe(address) for address in self._loaded]
+
+    async def close(self) -> None:
+        """Frees all."""
+        for future in self._loaded.values():
+            await _closed(future)
+
+    def _begin(self, address: ModelAddress) -> None:
+        future = asyncio.ensure_future(asyncio.to_thread(self._load, address))
+        self._loaded[address] = future
+
+        def ended(done: asyncio.Future[Speaker]) -> None:
+            if done.cancelled() or (error := done.exception()) is None:
+                return
+            log.error("a language model cannot be loaded", model=str(address), error=str(error))
+            if address != self.default and self._loaded.get(address) is done:
+                del self._loaded[address]
+
+        future.add_done_callback(ended)
+
+    def _describe(self, address: ModelAddress) -> concept_pb2.Model:
+        model = concept_pb2.Model(address=str(address), kind=concept_pb2.MODEL_KIND_LANGUAGE_MODEL)
+        future = self._loaded[address]
+        if future.done() and not future.cancelled() and future.exception() is None:
+            speaker = future.result()
+            model.loaded, model.device, model.parameters = True, speaker.device, speaker.parameters
+        return model
+
+
+async def _closed(future: asyncio.Future[Speaker]) -> None:
+    try:
+        speaker = await future
+    except SapienceError:
+        return  # it was never loaded, which was logged when it failed
+    await speaker.close()
+
+
+class ModelVoice:
+    """The cycle's Voice: one loaded model, with the question's own sampling and budget."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+
+    def speak(self, messages: Sequence[Message], question: Question, wall_s: float) -> AsyncGenerator[Piece, None]:
+        """Words a reply."""
+        draw = Draw(question.budget.new_tokens, wall_s, question.temperature, question.top_p, question.seed)
+        return self._speaker.speak(messages, draw)

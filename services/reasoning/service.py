@@ -1,0 +1,233 @@
+"""The reasoning service's RPCs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from sapience.v1 import concept_pb2, reasoning_pb2_grpc
+from sapience.v1 import reasoning_pb2 as pb
+
+from cognition.cycle import Cycle, Timer
+from cognition.events import Answered, Budget, Question
+from cognition.wording import Message
+from core.clock import Clock
+from core.errors import AlreadyExists, InvalidArgument, NotYet
+from core.ids import Ids
+from services import wire
+from services.reasoning.events import joined, to_message
+from services.reasoning.models import Draw, Models, ModelVoice
+from services.reasoning.traces import Traces
+from services.runtime.deadline import remaining
+from services.runtime.server import Service
+
+NAME = "sapience.v1.ReasoningService"
+MAX_NEW_TOKENS = 2048
+MAX_CITATIONS = 20
+MAX_GENERATED_TOKENS = 4096
+DEFAULT_GENERATED_TOKENS = 256
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
+    """Answers with one cycle, some language models and one store of Traces. Owns the last two."""
+
+    def __init__(self, cycle: Cycle, models: Models, traces: Traces, clock: Clock, ids: Ids) -> None:
+        self._cycle = cycle
+        self._models = models
+        self._traces = traces
+        self._clock = clock
+        self._ids = ids
+
+    async def ready(self) -> bool:
+        """Whether the default model is loaded."""
+        return self._models.ready
+
+    async def close(self) -> None:
+        """Frees the models and writes the Traces that wait."""
+        await self._models.close()
+        await self._traces.close()
+
+    async def Reason(self, request: pb.ReasonRequest, context: Context) -> AsyncIterator[pb.ReasonResponse]:
+        """Answers, event by event. With `learn` and a `request_id` a retry gets the first answer's events again."""
+        question = _question(request)
+        replayable = bool(request.learn and request.request_id)
+        digest = _digest(request) if replayable else b""
+        if replayable and (known := await self._traces.of_request(request.namespace, request.request_id)) is not None:
+            trace, first = known
+            if first != digest:
+                raise AlreadyExists(
+                    f"request_id {request.request_id!r} was used for another question; give a new one",
+                    reason="REQUEST_ID_REUSED",
+                    field="request_id",
+                )
+            for message in trace.events:
+                yield pb.ReasonResponse(event=message)
+            return
+
+        voice = ModelVoice(await self._models.get(request.model))
+        trace = pb.Trace(
+            id=self._ids.new(),
+            namespace=request.namespace,
+            text=request.text,
+            asked_at=wire.timestamp(self._clock.now()),
+            model=request.model or str(self._models.default),
+        )
+        timer = Timer()
+        events: list[pb.ReasonEvent] = []
+        async with aclosing(self._cycle.answer(question, voice, f"{trace.id}/1", timer)) as happened:
+            async for event in happened:
+                message = to_message(event, len(events), trace.id, self._clock.now())
+                events.append(message)
+                if isinstance(event, Answered):
+                    trace.events.extend(joined(events))
+                    trace.timings_ms.update(timer.milliseconds)
+                    await self._traces.put(trace, request.request_id if replayable else "", digest)
+                    context.set_trailing_metadata(_timings(timer))
+                yield pb.ReasonResponse(event=message)
+
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
+        """The language model alone."""
+        speaker = await self._models.get(request.model)
+        draw = _draw(request)
+        prompt: str | list[Message]
+        match request.WhichOneof("input"):
+            case "prompt":
+                prompt = wire.checked_text(request.prompt, "prompt", wire.MAX_TEXT_BYTES)
+            case "chat":
+                prompt = _messages(request.chat)
+            case _:
+                raise InvalidArgument("give a prompt or a chat", field="prompt", reason="EMPTY_TEXT")
+        timer, tokens = Timer(), 0
+        async with aclosing(speaker.speak(prompt, draw)) as said:
+            async for piece in said:
+                tokens += piece.tokens
+                response = pb.GenerateResponse(text=piece.text)
+                if piece.stop_reason is not None:
+                    response.stop_reason = pb.StopReason.ValueType(piece.stop_reason)
+                    response.usage.CopyFrom(concept_pb2.Usage(new_tokens=tokens, wall_ms=round(timer.seconds * 1e3)))
+                yield response
+
+    async def GetTrace(self, request: pb.GetTraceRequest, context: Context) -> pb.GetTraceResponse:
+        """Everything that led to an answer."""
+        namespace = wire.checked_namespace(request.namespace)
+        return pb.GetTraceResponse(trace=await self._traces.get(namespace, request.trace_id))
+
+    async def ListModels(
+        self, request: pb.ReasoningServiceListModelsRequest, context: Context
+    ) -> pb.ReasoningServiceListModelsResponse:
+        """The models that are loaded or loading."""
+        return pb.ReasoningServiceListModelsResponse(models=self._models.list())
+
+    async def LoadModel(self, request: pb.LoadModelRequest, context: Context) -> pb.LoadModelResponse:
+        """Returns when it answers."""
+        return pb.LoadModelResponse(model=await self._models.load(request.model))
+
+    async def UnloadModel(self, request: pb.UnloadModelRequest, context: Context) -> pb.UnloadModelResponse:
+        """Frees it."""
+        await self._models.unload(request.model)
+        return pb.UnloadModelResponse()
+
+
+def _question(request: pb.ReasonRequest) -> Question:
+    """A Reason request, checked."""
+    as_of = request.as_of
+    axis = as_of.WhichOneof("recorded")
+    _checked_sampling(request.sampling)
+    default = Budget()
+    return Question(
+        namespace=wire.checked_namespace(request.namespace),
+        text=wire.checked_text(request.text, "text", wire.MAX_QUERY_BYTES),
+        valid_at=wire.micros(as_of.valid_at, "as_of.valid_at") if as_of.HasField("valid_at") else None,
+        told_by=wire.micros(as_of.told_by, "as_of.told_by") if as_of.HasField("told_by") else None,
+        recorded_by=wire.micros(as_of.recorded_by, "as_of.recorded_by") if axis == "recorded_by" else None,
+        seq=as_of.seq if axis == "seq" else None,
+        recipe=request.recipe,
+        budget=Budget(
+            new_tokens=_checked_new_tokens(request.budget, default.new_tokens, MAX_NEW_TOKENS),
+            context_tokens=wire.checked_limit(
+                request.budget.context_tokens, "budget.context_tokens", default.context_tokens, 1 << 20
+            ),
+            wall_s=_wall_s(request.budget, default.wall_s),
+        ),
+        max_citations=wire.checked_limit(request.max_citations, "max_citations", 3, MAX_CITATIONS),
+        learn=request.learn,
+        request_id=request.request_id,
+        conversation=request.conversation,
+        temperature=request.sampling.temperature,
+        top_p=request.sampling.top_p or 1.0,
+        seed=request.sampling.seed,
+    )
+
+
+def _checked_new_tokens(budget: concept_pb2.Budget, default: int, most: int) -> int:
+    for field in ("latent_steps", "self_prompts"):
+        if getattr(budget, field):
+            raise NotYet(f"budget.{field} is {getattr(budget, field)}; this version takes none, leave it at 0")
+    if not 0 <= budget.recalls <= 1:
+        raise NotYet(f"budget.recalls is {budget.recalls}; this version recalls once, leave it at 0 or 1")
+    return wire.checked_limit(budget.new_tokens, "budget.new_tokens", default, most)
+
+
+def _wall_s(budget: concept_pb2.Budget, default: float) -> float:
+    if budget.wall_ms < 0:
+        raise InvalidArgument(f"budget.wall_ms is {budget.wall_ms}; give 1 or more, or 0", field="budget.wall_ms")
+    asked = budget.wall_ms / 1e3 or default
+    left = remaining()
+    return asked if left is None else min(asked, left)
+
+
+def _checked_sampling(sampling: pb.Sampling) -> None:
+    if not 0 <= sampling.temperature <= 10:
+        raise InvalidArgument(
+            f"sampling.temperature is {sampling.temperature}; give 0 to 10", field="sampling.temperature"
+        )
+    if not 0 <= sampling.top_p <= 1:
+        raise InvalidArgument(f"sampling.top_p is {sampling.top_p}; give 0 to 1", field="sampling.top_p")
+
+
+def _draw(request: pb.GenerateRequest) -> Draw:
+    _checked_sampling(request.sampling)
+    return Draw(
+        new_tokens=_checked_new_tokens(request.budget, DEFAULT_GENERATED_TOKENS, MAX_GENERATED_TOKENS),
+        wall_s=_wall_s(request.budget, 120.0),
+        temperature=request.sampling.temperature,
+        top_p=request.sampling.top_p or 1.0,
+        seed=request.sampling.seed,
+    )
+
+
+def _messages(chat: pb.Chat) -> list[Message]:
+    if not chat.messages:
+        raise InvalidArgument("chat has no messages", field="chat.messages", reason="EMPTY_TEXT")
+    for number, message in enumerate(chat.messages):
+        if message.role not in ("system", "user", "assistant"):
+            raise InvalidArgument(
+                f"chat.messages[{number}].role is {message.role!r}; give system, user or assistant",
+                field=f"chat.messages[{number}].role",
+            )
+        wire.checked_text(message.content, f"chat.messages[{number}].content", wire.MAX_TEXT_BYTES)
+    return [Message(message.role, message.content) for message in chat.messages]
+
+
+def _digest(request: pb.ReasonRequest) -> bytes:
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def _timings(timer: Timer) -> tuple[tuple[str, str], ...]:
+    """Milliseconds of each stage, for whoever reads trailers and not the Trace."""
+    return tuple((f"sapience-{name}-ms", f"{value:.2f}") for name, value in timer.milliseconds.items())
+
+
+def service(servicer: Reasoning) -> Service:
+    """The service as a server takes it."""
+    return Service(
+        NAME,
+        lambda server: reasoning_pb2_grpc.add_ReasoningServiceServicer_to_server(servicer, server),
+        servicer.ready,
+        servicer.close,
+    )
