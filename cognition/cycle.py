@@ -10,12 +10,14 @@ It talks to ports only, and knows neither gRPC nor a model nor a store.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cognition import wording
+from cognition.engine import base as engine
+from cognition.engine.base import Finished, LanguageModel
 from cognition.events import (
     Answered,
     Checked,
@@ -31,6 +33,12 @@ from cognition.events import (
     Wording,
 )
 from core.nouns import Float32, Space
+
+STOPPED = {
+    engine.StopReason.DONE: StopReason.DONE,
+    engine.StopReason.TOKENS: StopReason.TOKENS,
+    engine.StopReason.WALL: StopReason.WALL,
+}
 
 SUPPORT_METHOD = "support-logistic-1"
 
@@ -52,25 +60,6 @@ class Memory(Protocol):
 
     async def learn(self, question: Question, answer: Answered) -> str:
         """Remembers the exchange as an Episode of kind SELF; returns its id."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of what the language model says. The last one has a `stop_reason`."""
-
-    text: str
-    tokens: int = 0
-    stop_reason: StopReason | None = None
-
-
-class Voice(Protocol):
-    """A language model."""
-
-    def speak(
-        self, messages: Sequence[wording.Message], question: Question, wall_s: float
-    ) -> AsyncGenerator[Piece, None]:
-        """Words a reply, piece by piece; closing the iterator stops the model."""
         ...
 
 
@@ -112,7 +101,7 @@ class Cycle:
         self._policy = policy
 
     async def answer(
-        self, question: Question, voice: Voice, draft_id: str, timer: Timer
+        self, question: Question, model: LanguageModel, draft_id: str, timer: Timer
     ) -> AsyncGenerator[Event, None]:
         """The events of one answer; the last is `Answered`."""
         vector, space = await self._perceiver.perceive(question.text)
@@ -142,15 +131,23 @@ class Cycle:
         shown = wording.within(found.evidence[: question.max_citations], question.budget.context_tokens)
         draft, tokens, stop = "", 0, StopReason.DONE
         context_tokens = sum(len(wording.note(piece).encode()) for piece in shown) // wording.BYTES_PER_TOKEN
-        if question.budget.new_tokens:
-            wall_s = max(0.0, question.budget.wall_s - timer.seconds)
-            async with aclosing(voice.speak(wording.prompt(question.text, shown), question, wall_s)) as said:
-                async for piece in said:
-                    tokens += piece.tokens
-                    stop = piece.stop_reason or stop
-                    if piece.text:
-                        draft += piece.text
-                        yield Worded(draft_id, piece.text)
+        left = question.budget.wall_s - timer.seconds
+        if question.budget.new_tokens and left > 0:
+            drawn = model.generate(
+                wording.prompt(question.text, shown),
+                new_tokens=question.budget.new_tokens,
+                temperature=question.temperature,
+                top_p=question.top_p,
+                seed=question.seed,
+                deadline_s=left,
+            )
+            async with aclosing(drawn) as said:
+                async for item in said:
+                    if isinstance(item, Finished):
+                        tokens, stop = item.new_tokens, STOPPED[item.stop_reason]
+                    else:
+                        draft += item.text
+                        yield Worded(draft_id, item.text)
             timer.stage("think")
             verdict = wording.check(draft, question.text, shown)
             passed = verdict.passed and stop is StopReason.DONE
@@ -162,9 +159,9 @@ class Cycle:
         timer.stage("verify")
         yield Spent(tokens, 1, context_tokens, timer.seconds)
         answer = Answered(
-            draft.strip() if passed else wording.extract(found.evidence[0]),
+            draft.strip() if passed else wording.extract(wording.quoted(found.evidence[0])),
             Verdict.ANSWERED,
-            found.evidence[: question.max_citations],
+            tuple(wording.quoted(piece) for piece in found.evidence[: question.max_citations]),
             best,
             SUPPORT_METHOD,
             stop if stop is StopReason.WALL else StopReason.DONE,

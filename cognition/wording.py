@@ -9,36 +9,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cognition.engine.base import Message
 from cognition.events import Evidence
 from core.clock import to_datetime
+from core.nouns import Span
 
 BYTES_PER_TOKEN = 4
 """How `context_tokens` is counted; the same for every model."""
 LEAST_SUPPORTED = 0.8
 """The share of a draft's content words that must be in the evidence or the question."""
 
+WHOLE_QUOTE_BYTES = 320
+"""Episodes up to this size are quoted whole."""
+
 UNKNOWN_TEXT = "I don't know."
 
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 _FUNCTION_WORDS = frozenset(
     (
-        "a about after all also am an and any are as at be because been before being but by can could did do does doing "
-        "for from had has have having he her here hers him his how i if in into is it its just me more most my no not "
+        "a about after all also am an and any are as at be because been before being but by can could did do does "
+        "doing for from had has have having he her here hers him his how i if in into is it its just me more most my no not "
         "now of on one or other our out over own said says she so some such than that the their them then there these "
         "they this those through to too told tells up very was we were what when where which while who whom whose why "
         "will with would yes you your yours"
     ).split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a chat."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,15 @@ def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
         Message("system", "You answer questions from notes. Use only the notes. Answer in one short sentence."),
         Message("user", f"Notes:\n{notes}\n\nQuestion: {question}"),
     ]
+
+
+def quoted(piece: Evidence) -> Evidence:
+    """The evidence with the words to be shown: all of a short Episode, the Concept that matched best of a long one.
+
+    In a short turn the sentence that answers often stands beside the one that matched the question.
+    """
+    size = len(piece.text.encode())
+    return replace(piece, quote=Span(piece.text, 0, size)) if size <= WHOLE_QUOTE_BYTES else piece
 
 
 def extract(evidence: Evidence) -> str:

@@ -46,7 +46,7 @@ ENGLISH_STOP_WORDS = frozenset(
     such t than that the their theirs them then there these they this those to was we were what when where which who
     whom whose why will with wo would you your yours""".split()
 )
-_ENGLISH_SUFFIX = re.compile(r"(?:n't|'(?:s|m|re|ve|ll|d))$")
+_ENGLISH_SUFFIX = re.compile(r"(?:n't|'(?:s|m|re|ve|ll|d))+$")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _PLAIN_WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: a run of them is cut into pairs of characters, the usual stand-in for words.

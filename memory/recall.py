@@ -12,7 +12,8 @@ Both searches bring in candidates, the record brings in the turns beside them, a
 on every channel from what the record keeps, so a score never depends on which search happened to find an Episode.
 
 A ranking is as deep as its candidates (`Recipe.candidates`, some hundred Episodes): recall finds what bears on a
-question, and does not list all there is. It reads and never writes, calls no model, and may run on many threads.
+question, and does not list all there is. What was not told by `as_of` is neither found nor speaks for a neighbour;
+IDF alone counts the namespace as it is now. It reads and never writes, calls no model, and may run on many threads.
 """
 
 from __future__ import annotations

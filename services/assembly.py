@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cognition.cycle import Cycle, Piece
-from cognition.wording import Message
+from cognition.cycle import Cycle
+from cognition.engine.base import LanguageModel
 from core.clock import SystemClock
 from core.errors import FailedPrecondition
 from core.ids import RandomIds
@@ -18,9 +15,6 @@ from services.runtime.client import Link
 from services.runtime.server import Service
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
-
-if TYPE_CHECKING:
-    from services.reasoning.models import Draw
 
 SERVICES = ("perception", "memory", "reasoning", "controller")
 
@@ -98,11 +92,10 @@ def open_index(settings: Settings) -> Index:
 
 def _perception(settings: Settings, links: Links) -> Service:
     from perception.encoders.sentence import SentenceEncoder
-
     from services import perception
 
     address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
-    load = partial(SentenceEncoder, address, device=settings.device, threads=settings.threads)
+    load = partial(SentenceEncoder, address, device=settings.device, threads=settings.threads or None)
     return perception.service(perception.Perception(settings.encoder, load, Worker("encoder", max_waiting=256)))
 
 
@@ -131,7 +124,7 @@ def _reasoning(settings: Settings, links: Links) -> Service:
     return reasoning.service(
         reasoning.Reasoning(
             Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
-            Models(settings.language_model, partial(LoadedModel, settings)),
+            Models(settings.language_model, partial(_language_model, settings)),
             Traces(settings.data_dir / "traces.sqlite", settings.trace_keep),
             clock,
             RandomIds(clock),
@@ -145,17 +138,11 @@ def _controller(settings: Settings, links: Links) -> Service:
     return controller.service(controller.Controller({name: links.to(name) for name in SERVICES[:3]}))
 
 
-class LoadedModel:
-    """The engine's runner, in the shape that the reasoning service asks for. Loading blocks."""
+def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:
+    from cognition.engine.model import load_model
+    from cognition.engine.runner import LanguageModelRunner
 
-    def __init__(self, settings: Settings, address: ModelAddress) -> None:
-        from cognition.engine.runner import LanguageModelRunner
-
-        raise NotImplementedError(address, LanguageModelRunner)
-
-    def speak(self, prompt: str | Sequence[Message], draw: Draw) -> AsyncGenerator[Piece, None]:
-        raise NotImplementedError
-
-    @property
-    def folder(self) -> Path:
-        raise NotImplementedError
+    threads = settings.threads or None
+    return LanguageModelRunner(
+        load_model(address, cache_dir=settings.cache_dir, device=settings.device), threads=threads
+    )

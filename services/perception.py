@@ -7,15 +7,16 @@ NOT_SERVING until it answers. A load that failed is told to every caller, with t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import grpc
 import numpy as np
 from sapience.v1 import concept_pb2, perception_pb2, perception_pb2_grpc
 
 from core.errors import InvalidArgument, NotFound, NotYet
-from core.nouns import Float32, Space
+from core.nouns import Space
+from perception.encoders.base import Encoded, Encoder
 from perception.segment import segment
 from services import wire
 from services.runtime.server import Service
@@ -27,43 +28,14 @@ NAME = "sapience.v1.PerceptionService"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Encoded(Protocol):
-    """What an encoder gives back."""
-
-    @property
-    def vectors(self) -> Float32:
-        """Unit vectors [texts, dimensions]."""
-        ...
-
-    @property
-    def truncated(self) -> int:
-        """How many texts were cut."""
-        ...
-
-
-class Encoder(Protocol):
-    """A loaded text encoder."""
-
-    @property
-    def space(self) -> Space:
-        """The space of its vectors."""
-        ...
-
-    def encode(self, texts: list[str]) -> Encoded:
-        """Encodes on the calling thread."""
-        ...
-
-
-class NullEncoder:
+class NullEncoder(Encoder):
     """Gives every text the same vector at once: for measuring the runtime around it, never for use."""
 
     space = Space("null", "1", 8)
 
-    def encode(self, texts: list[str]) -> NullEncoder:
+    def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         """One row for each text."""
-        self.vectors = np.full((len(texts), 8), 8**-0.5, dtype=np.float32)
-        self.truncated = 0
-        return self
+        return Encoded(np.full((len(texts), 8), 8**-0.5, dtype=np.float32), 0)
 
 
 class Perception(perception_pb2_grpc.PerceptionServiceServicer):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Exits 0 when Neo4j speaks Bolt: the client offers versions 5.x and 4.4 of the protocol and the server picks one of them.
-# The listener opens after the databases are up, so this is readiness, not only liveness. It needs neither the password
-# nor a JVM of its own, as cypher-shell would (a second of CPU at every check).
+# Exits 0 when Neo4j speaks Bolt: the client offers versions 5.x and 4.4 of the protocol and the server picks one of
+# them. The listener opens after the databases are up, so this is readiness, not only liveness. It needs neither the
+# password nor a JVM of its own, as cypher-shell would (a second of CPU at every check).
 #
 #     healthcheck.sh [PORT]       default: 7687
 #

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 
@@ -98,12 +99,14 @@ def check_vector(space: Space, vector: Float32) -> None:
 
 
 def check_terms(terms: Sparse) -> None:
-    """Raises InvalidArgument for a sparse vector whose two halves differ in length."""
-    if len(terms.indices) != len(terms.values):
-        raise InvalidArgument(
-            f"{len(terms.indices)} term ids with {len(terms.values)} weights; give one weight for each id",
-            field="terms",
-        )
+    """Raises InvalidArgument for a sparse vector that is not what `Sparse` says."""
+    ids, weights = terms.indices, terms.values
+    if len(ids) != len(weights):
+        raise InvalidArgument(f"{len(ids)} term ids with {len(weights)} weights; give one for each", field="terms")
+    if any(earlier >= later for earlier, later in pairwise(ids)) or (ids and not (ids[0] >= 0 and ids[-1] < 2**32)):
+        raise InvalidArgument(f"the term ids {ids[:8]}... are not ascending, unique uint32", field="terms")
+    if not all(map(math.isfinite, weights)):
+        raise InvalidArgument("a term weight is NaN or infinite; give finite numbers", field="terms")
 
 
 @dataclass(frozen=True, slots=True)

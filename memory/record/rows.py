@@ -56,6 +56,17 @@ class PackedConcept:
     term_ids: bytes
     term_weights: bytes
 
+    def columns(self) -> dict[str, int | str | bytes]:
+        """What is stored of it, by column."""
+        return {
+            "start_byte": self.span.start_byte,
+            "end_byte": self.span.end_byte,
+            "language": self.span.language,
+            "term_ids": self.term_ids,
+            "term_weights": self.term_weights,
+            "vector": self.vector,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class PackedEpisode:
@@ -64,6 +75,20 @@ class PackedEpisode:
     told: PerceivedEpisode
     identity: str
     concepts: tuple[PackedConcept, ...]
+
+    def columns(self) -> dict[str, int | str]:
+        """What is stored of it, by column."""
+        return {
+            "identity": self.identity,
+            "kind": int(self.told.source.kind),
+            "source_name": self.told.source.name,
+            "conversation": self.told.conversation,
+            "position": self.told.position,
+            "speaker": self.told.speaker,
+            "text": self.told.text,
+            "told_at": self.told.told_at,
+            "external_id": self.told.external_id,
+        }
 
 
 @dataclass(frozen=True, slots=True)

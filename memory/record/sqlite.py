@@ -31,9 +31,10 @@ from core.nouns import (
     StoredConcept,
 )
 from memory.record import rows
-from memory.record.base import Commit, Going, Held, Transaction, TransactionalRecord
+from memory.record.base import TransactionalRecord
 from memory.record.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite_file import SqliteFile
+from memory.record.transaction import Commit, Going, Held, Transaction
 
 _T = TypeVar("_T")
 
@@ -84,7 +85,7 @@ class _SqliteStore:
 
 
 class _SqliteTransaction:
-    """`base.Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""
+    """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -158,25 +159,30 @@ class _SqliteTransaction:
         return None if row is None else str(row["id"])
 
     def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
+        common = {"namespace": held.key, "recorded_at": commit.recorded_at, "seq": commit.seq}
         # Keys are given here, so that Concepts can name them with no look-up in between.
         first = self._db.execute("SELECT coalesce(max(key), 0) + 1 FROM episode").fetchone()[0]
         self._db.executemany(
-            "INSERT INTO episode (key, id, namespace, identity, kind, source_name, conversation, position, speaker, "
-            "text, told_at, external_id, recorded_at, seq, ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            """
+            INSERT INTO episode (key, id, namespace, identity, kind, source_name, conversation, position, speaker, text,
+                                 told_at, external_id, recorded_at, seq, ordinal)
+            VALUES (:key, :id, :namespace, :identity, :kind, :source_name, :conversation, :position, :speaker, :text,
+                    :told_at, :external_id, :recorded_at, :seq, :ordinal)
+            """,
             (
-                (key, one.id, held.key, one.packed.identity, told.source.kind, told.source.name, told.conversation)
-                + (told.position, told.speaker, told.text, told.told_at, told.external_id)
-                + (commit.recorded_at, commit.seq, one.ordinal)
+                {"key": key, "id": one.id, "ordinal": one.ordinal, **one.packed.columns(), **common}
                 for key, one in enumerate(fresh, first)
-                for told in (one.packed.told,)
             ),
         )
         self._db.executemany(
-            "INSERT INTO concept (id, namespace, episode, ordinal, start_byte, end_byte, language, term_ids, "
-            "term_weights, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            """
+            INSERT INTO concept (id, namespace, episode, ordinal, start_byte, end_byte, language, term_ids,
+                                 term_weights, vector)
+            VALUES (:id, :namespace, :episode, :ordinal, :start_byte, :end_byte, :language, :term_ids,
+                    :term_weights, :vector)
+            """,
             (
-                (concept_id, held.key, key, ordinal, concept.span.start_byte, concept.span.end_byte)
-                + (concept.span.language, concept.term_ids, concept.term_weights, concept.vector)
+                {"id": concept_id, "episode": key, "ordinal": ordinal, **concept.columns(), **common}
                 for key, one in enumerate(fresh, first)
                 for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
             ),
@@ -212,8 +218,11 @@ class _SqliteTransaction:
         for centre in self._episode_rows(held, episode_ids).fetchall():
             near = [centre]
             if centre["conversation"]:
-                place = (held.key, centre["source_name"], centre["conversation"])
-                place += (centre["position"], centre["seq"], centre["ordinal"], radius)
+                place = (
+                    *(held.key, centre["source_name"], centre["conversation"]),
+                    *(centre["position"], centre["seq"], centre["ordinal"]),
+                    radius,
+                )
                 earlier = self._db.execute(before, place).fetchall()
                 near = [*reversed(earlier), centre, *self._db.execute(after, place)]
             windows[centre["id"]] = [rows.episode_from(held.name, row) for row in near]
@@ -283,9 +292,11 @@ class _SqliteTransaction:
             "INSERT INTO fact (id, namespace, subject, relation, entity, literal, valid_start, valid_end, precision, "
             "original_text, timezone, told_at, recorded_at, seq, retracted, trust, episode) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT key FROM episode WHERE id = ?))",
-            (fact_id, held.key, subject, fact.relation, target, fact.literal)
-            + (valid.start, valid.end, valid.precision, valid.original_text, valid.timezone)
-            + (fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust, fact.episode_id),
+            (
+                *(fact_id, held.key, subject, fact.relation, target, fact.literal),
+                *(valid.start, valid.end, valid.precision, valid.original_text, valid.timezone),
+                *(fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust, fact.episode_id),
+            ),
         )
 
     def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
@@ -304,22 +315,23 @@ class _SqliteTransaction:
         return [rows.fact_from(row) for row in self._db.execute(query, values)]
 
     def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
-        clauses, values = ["+namespace = ?" if episode_ids else "namespace = ?"], [held.key]
-        chosen: list[object] = [*values]
+        clauses = ["+namespace = ?" if episode_ids else "namespace = ?"]
+        values: list[object] = [held.key]
         for column, wanted in (("speaker", speaker), ("conversation", conversation)):
             if wanted:
                 clauses.append(f"{column} = ?")
-                chosen.append(wanted)
+                values.append(wanted)
         if episode_ids:
             clauses.append(f"id IN {_GIVEN}")
-            chosen.append(json.dumps(episode_ids))
-        episodes = self._ids(f"SELECT id FROM episode WHERE {' AND '.join(clauses)} ORDER BY id", *chosen)
+            values.append(json.dumps(episode_ids))
+        episodes = self._ids(f"SELECT id FROM episode WHERE {' AND '.join(clauses)} ORDER BY id", *values)
         concepts = self._ids(
             f"SELECT c.id FROM concept c JOIN episode e ON e.key = c.episode WHERE e.id IN {_GIVEN} ORDER BY c.id",
             json.dumps(episodes),
         )
-        same = "{0}.subject = {1}.subject AND {0}.relation = {1}.relation AND {0}.entity IS {1}.entity " + (
-            "AND {0}.literal IS {1}.literal"
+        same = (
+            "{0}.subject = {1}.subject AND {0}.relation = {1}.relation "
+            "AND {0}.entity IS {1}.entity AND {0}.literal IS {1}.literal"
         )
         facts = self._ids(
             f"""
@@ -340,9 +352,8 @@ class _SqliteTransaction:
     def delete(self, held: Held, going: Going) -> None:
         episodes, concepts, facts = (json.dumps(ids) for ids in (going.episodes, going.concepts, going.facts))
         query = f"SELECT term_ids FROM concept WHERE namespace = ? AND id IN {_GIVEN}"
-        terms = sorted(
-            rows.term_counts(row["term_ids"] for row in self._db.execute(query, (held.key, concepts))).items()
-        )
+        packed = (row["term_ids"] for row in self._db.execute(query, (held.key, concepts)))
+        terms = sorted(rows.term_counts(packed).items())
         self._db.executemany(
             "UPDATE term SET df = df - ? WHERE namespace = ? AND term = ?", ((df, held.key, term) for term, df in terms)
         )

@@ -5,7 +5,7 @@ sentence enders, and a sentence that is too long after a clause or a word.
 
 What it assumes: enders are those of `_ENDERS`, and Latin ones are followed by white space, so that URLs, decimals,
 versions and file names stay whole. What it does not do: it knows no language, so it finds no sentences where the script
-marks none (Thai); where a rule is unsure, it leaves two sentences together, since a span that holds the whole thought is
+marks none (Thai). Where a rule is unsure, it leaves two sentences together: a span that holds the whole thought is
 worth more as evidence than half of one.
 
 Every character that is not white space is in exactly one span; the time is linear in the length of the text. (A

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from memory.support import support
 from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST
 from core.errors import InvalidArgument
 from core.nouns import AsOf, EpisodeFilter, Float32, Space
 from core.ports import Record
-from memory.recall import Recall, RecallQuery, RecallResult, dense_text
+from memory.recall import RecallQuery, RecallResult, dense_text
 from memory.recipes import Recipe, recipe_named
+from memory.support import support
 from services import wire
 from services.memory.perceiving import Encoder
 from services.runtime.worker import Worker
@@ -74,19 +75,37 @@ def _key(request: pb.RecallRequest) -> bytes:
     return key
 
 
-async def answer(
-    recall: Recall, record: Record, encoder: Encoder, reads: Worker, query: Query, as_of: AsOf
-) -> pb.RecallResponse:
+class Search(Protocol):
+    """What finds Episodes: `memory.recall.Recall`."""
+
+    def search(self, query: RecallQuery) -> RecallResult:
+        """Blocks; called on a thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a query is asked of: a space, its speakers' names, a point in time."""
+
+    space: Space | None
+    speakers: dict[str, int]
+    as_of: AsOf
+
+
+def look(record: Record, query: Query, as_of: AsOf) -> Scope:
+    """Reads what the query's text has to be seen with. Blocks."""
+    space = record.space_of(query.namespace)
+    speakers = record.speakers(query.namespace) if query.recipe.strip_names else {}
+    return Scope(space, speakers, as_of)
+
+
+async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, scope: Scope) -> pb.RecallResponse:
     """Searches. The caller's vector is used unless a name has to be taken out of the text first."""
-
-    def look() -> tuple[Space | None, dict[str, int]]:
-        return record.space_of(query.namespace), record.speakers(query.namespace)
-
-    space, speakers = await reads.run(look)
+    as_of, space = scope.as_of, scope.space
     response = pb.RecallResponse(as_of=wire.as_of_to(as_of), recipe=query.recipe.name, dense_text=query.text)
     if space is None:
         return response
-    wanted = dense_text(query.text, speakers) if query.recipe.strip_names else query.text
+    wanted = dense_text(query.text, scope.speakers) if query.recipe.strip_names else query.text
     if query.vector is not None and query.space is not None and wanted == query.text:
         wire.same_space(query.space, space, "vector.space")
         vector = query.vector
@@ -95,7 +114,7 @@ async def answer(
         wire.same_space(encoded_in, space, "text")
         vector = vectors[0]
     result = await reads.run(
-        recall.search,
+        search.search,
         RecallQuery(
             namespace=query.namespace,
             text=query.text,

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any
 
 import grpc
+from sapience.v1 import concept_pb2, memory_pb2_grpc
 from sapience.v1 import memory_pb2 as pb
-from sapience.v1 import memory_pb2_grpc
 
 from core.clock import LATEST, Clock
 from core.errors import InvalidArgument, NotYet, SapienceError
@@ -37,14 +37,22 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
-        self, record: Record, index: Index, encoder: Encoder, clock: Clock, *, index_wait_s: float = 2.0
+        self,
+        record: Record,
+        index: Index,
+        encoder: Encoder,
+        clock: Clock,
+        *,
+        index_wait_s: float = 2.0,
+        recall: recalling.Search | None = None,
     ) -> None:
+        """`recall` stands in for the search over both stores, to measure what is around it."""
         self._record = record
         self._index = index
         self._encoder = encoder
         self._clock = clock
         self._index_wait_s = index_wait_s
-        self._recall = Recall(record, index)
+        self._recall: recalling.Search = recall or Recall(record, index)
         self._writes = Worker("record-write")
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
@@ -131,14 +139,18 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
     async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:
         """Finds what bears on a text."""
         query = recalling.read(request)
-        as_of = await self._as_of(request.as_of, current_seq=query.seq)
-        await self._catch_up(as_of.seq)
-        return await recalling.answer(self._recall, self._record, self._encoder, self._reads, query, as_of)
+
+        def look() -> recalling.Scope:
+            return recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
+
+        scope = await self._reads.run(look)
+        await self._catch_up(scope.as_of.seq)
+        return await recalling.answer(self._recall, self._encoder, self._reads, query, scope)
 
     async def Timeline(self, request: pb.TimelineRequest, context: Context) -> pb.TimelineResponse:
         """Episodes and Facts, earliest first."""
         query = facts.read_timeline(request)
-        as_of = await self._as_of(request.as_of, current_seq=query.seq)
+        as_of = await self._as_of(request.as_of, seq=query.seq)
         return await self._reads.run(facts.timeline, self._record, query, as_of)
 
     async def Forget(self, request: pb.ForgetRequest, context: Context) -> pb.ForgetResponse:
@@ -216,13 +228,10 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         limit = wire.checked_limit(request.limit, "limit", 100, 1000)
         as_of = await self._as_of(request.as_of)
 
-        def walk() -> list[Fact]:
-            found = temporal.neighbours(
-                entity, lambda name: self._record.facts(namespace, name, as_of=as_of), as_of, hops=hops
-            )
-            return found[:limit]
+        def facts_of(name: str) -> list[Fact]:
+            return self._record.facts(namespace, name, as_of=as_of)
 
-        found = await self._reads.run(walk)
+        found = await self._reads.run(temporal.neighbours, entity, hops, facts_of, as_of, limit)
         return pb.NeighboursResponse(facts=[wire.fact_to(one) for one in found], as_of=wire.as_of_to(as_of))
 
     # Movement
@@ -290,20 +299,25 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
 
     # Time
 
-    async def _as_of(self, message: Any, current_seq: int | None = None) -> AsOf:
-        """Fills in every axis: now in the world, all that was told, all that was committed."""
+    async def _as_of(self, message: concept_pb2.AsOf, seq: int | None = None) -> AsOf:
+        return await self._reads.run(self._resolved, message, seq)
+
+    def _resolved(self, message: concept_pb2.AsOf, seq: int | None) -> AsOf:
+        """Fills in every axis: now in the world, all that was told, all that was committed. Reads the record.
+
+        `seq` is the commit that a page token holds on to.
+        """
         valid_at = wire.micros(message.valid_at, "as_of.valid_at") if message.HasField("valid_at") else None
         told_by = wire.micros(message.told_by, "as_of.told_by") if message.HasField("told_by") else LATEST
         axis = message.WhichOneof("recorded")
         if axis == "recorded_by":
-            moment = wire.micros(message.recorded_by, "as_of.recorded_by")
-            seq = await self._reads.run(self._record.seq_at, moment)
-        else:
-            seq = await self._reads.run(self._record.seq) if current_seq is None else current_seq
-            if axis == "seq":
-                if message.seq < 0:
-                    raise InvalidArgument(f"as_of.seq is {message.seq}; commits count from 1", field="as_of.seq")
-                seq = min(seq, message.seq)
+            seq = self._record.seq_at(wire.micros(message.recorded_by, "as_of.recorded_by"))
+        elif seq is None:
+            seq = self._record.seq()
+        if axis == "seq":
+            if message.seq < 0:
+                raise InvalidArgument(f"as_of.seq is {message.seq}; commits count from 1", field="as_of.seq")
+            seq = min(seq, message.seq)
         return AsOf(self._clock.now() if valid_at is None else valid_at, told_by, seq)
 
     async def _catch_up(self, seq: int) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
 import structlog
 from sapience.v1 import concept_pb2
 
-from cognition.cycle import Piece
-from cognition.events import Question
-from cognition.wording import Message
+from cognition.engine.base import LanguageModel
 from core.errors import FailedPrecondition, NotFound, ResourceExhausted, SapienceError
 from core.models import ModelAddress
 
@@ -21,47 +17,14 @@ log = structlog.get_logger()
 MAX_MODELS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """How a reply is drawn, and what it may cost."""
-
-    new_tokens: int
-    wall_s: float
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-
-class Speaker(Protocol):
-    """A loaded language model, on its own thread."""
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-        ...
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers it has learned."""
-        ...
-
-    def speak(self, prompt: str | Sequence[Message], draw: Draw) -> AsyncGenerator[Piece, None]:
-        """Words a reply, piece by piece; closing the generator stops the model."""
-        ...
-
-    async def close(self) -> None:
-        """Ends its thread, after the calls at work."""
-        ...
-
-
 class Models:
     """Loaded models by address. The default one is loaded when the service starts; calls before that wait for it."""
 
-    def __init__(self, default: str, load: Callable[[ModelAddress], Speaker]) -> None:
+    def __init__(self, default: str, load: Callable[[ModelAddress], LanguageModel]) -> None:
         """`load` blocks, and is called on a thread."""
         self.default = ModelAddress.parse(default, field="SAPIENCE_LANGUAGE_MODEL")
         self._load = load
-        self._loaded: dict[ModelAddress, asyncio.Future[Speaker]] = {}
+        self._loaded: dict[ModelAddress, asyncio.Future[LanguageModel]] = {}
         self._begin(self.default)
 
     @property
@@ -70,7 +33,7 @@ class Models:
         future = self._loaded.get(self.default)
         return future is not None and future.done() and not future.cancelled() and future.exception() is None
 
-    async def get(self, address: str) -> Speaker:
+    async def get(self, address: str) -> LanguageModel:
         """A loaded model; empty means the default. Raises NotFound (MODEL_NOT_LOADED)."""
         wanted = ModelAddress.parse(address) if address else self.default
         future = self._loaded.get(wanted)
@@ -121,7 +84,7 @@ class Models:
         future = asyncio.ensure_future(asyncio.to_thread(self._load, address))
         self._loaded[address] = future
 
-        def ended(done: asyncio.Future[Speaker]) -> None:
+        def ended(done: asyncio.Future[LanguageModel]) -> None:
             if done.cancelled() or (error := done.exception()) is None:
                 return
             log.error("a language model cannot be loaded", model=str(address), error=str(error))
@@ -134,26 +97,16 @@ class Models:
         model = concept_pb2.Model(address=str(address), kind=concept_pb2.MODEL_KIND_LANGUAGE_MODEL)
         future = self._loaded[address]
         if future.done() and not future.cancelled() and future.exception() is None:
-            speaker = future.result()
-            model.loaded, model.device, model.parameters = True, speaker.device, speaker.parameters
+            loaded = future.result()
+            model.loaded = True
+            model.device = str(getattr(loaded, "device", ""))
+            model.parameters = int(getattr(loaded, "parameters", 0))
         return model
 
 
-async def _closed(future: asyncio.Future[Speaker]) -> None:
+async def _closed(future: asyncio.Future[LanguageModel]) -> None:
     try:
-        speaker = await future
+        model = await future
     except SapienceError:
         return  # it was never loaded, which was logged when it failed
-    await speaker.close()
-
-
-class ModelVoice:
-    """The cycle's Voice: one loaded model, with the question's own sampling and budget."""
-
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
-
-    def speak(self, messages: Sequence[Message], question: Question, wall_s: float) -> AsyncGenerator[Piece, None]:
-        """Words a reply."""
-        draw = Draw(question.budget.new_tokens, wall_s, question.temperature, question.top_p, question.seed)
-        return self._speaker.speak(messages, draw)
+    await asyncio.to_thread(model.close)

@@ -11,15 +11,15 @@ import grpc
 from sapience.v1 import concept_pb2, reasoning_pb2_grpc
 from sapience.v1 import reasoning_pb2 as pb
 
-from cognition.cycle import Cycle, Timer
+from cognition.cycle import STOPPED, Cycle, Timer
+from cognition.engine.base import Finished, Message
 from cognition.events import Answered, Budget, Question
-from cognition.wording import Message
 from core.clock import Clock
 from core.errors import AlreadyExists, InvalidArgument, NotYet
 from core.ids import Ids
 from services import wire
 from services.reasoning.events import joined, to_message
-from services.reasoning.models import Draw, Models, ModelVoice
+from services.reasoning.models import Models
 from services.reasoning.traces import Traces
 from services.runtime.deadline import remaining
 from services.runtime.server import Service
@@ -29,6 +29,7 @@ MAX_NEW_TOKENS = 2048
 MAX_CITATIONS = 20
 MAX_GENERATED_TOKENS = 4096
 DEFAULT_GENERATED_TOKENS = 256
+DEFAULT_GENERATION_S = 120.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -69,7 +70,7 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
                 yield pb.ReasonResponse(event=message)
             return
 
-        voice = ModelVoice(await self._models.get(request.model))
+        model = await self._models.get(request.model)
         trace = pb.Trace(
             id=self._ids.new(),
             namespace=request.namespace,
@@ -79,7 +80,7 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
         )
         timer = Timer()
         events: list[pb.ReasonEvent] = []
-        async with aclosing(self._cycle.answer(question, voice, f"{trace.id}/1", timer)) as happened:
+        async with aclosing(self._cycle.answer(question, model, f"{trace.id}/1", timer)) as happened:
             async for event in happened:
                 message = to_message(event, len(events), trace.id, self._clock.now())
                 events.append(message)
@@ -92,8 +93,8 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         """The language model alone."""
-        speaker = await self._models.get(request.model)
-        draw = _draw(request)
+        model = await self._models.get(request.model)
+        _checked_sampling(request.sampling)
         prompt: str | list[Message]
         match request.WhichOneof("input"):
             case "prompt":
@@ -102,15 +103,24 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
                 prompt = _messages(request.chat)
             case _:
                 raise InvalidArgument("give a prompt or a chat", field="prompt", reason="EMPTY_TEXT")
-        timer, tokens = Timer(), 0
-        async with aclosing(speaker.speak(prompt, draw)) as said:
-            async for piece in said:
-                tokens += piece.tokens
-                response = pb.GenerateResponse(text=piece.text)
-                if piece.stop_reason is not None:
-                    response.stop_reason = pb.StopReason.ValueType(piece.stop_reason)
-                    response.usage.CopyFrom(concept_pb2.Usage(new_tokens=tokens, wall_ms=round(timer.seconds * 1e3)))
-                yield response
+        timer = Timer()
+        drawn = model.generate(
+            prompt,
+            new_tokens=_checked_new_tokens(request.budget, DEFAULT_GENERATED_TOKENS, MAX_GENERATED_TOKENS),
+            temperature=request.sampling.temperature,
+            top_p=request.sampling.top_p or 1.0,
+            seed=request.sampling.seed,
+            deadline_s=_wall_s(request.budget, DEFAULT_GENERATION_S),
+        )
+        async with aclosing(drawn) as said:
+            async for item in said:
+                if isinstance(item, Finished):
+                    yield pb.GenerateResponse(
+                        stop_reason=pb.StopReason.ValueType(STOPPED[item.stop_reason]),
+                        usage=concept_pb2.Usage(new_tokens=item.new_tokens, wall_ms=round(timer.seconds * 1e3)),
+                    )
+                else:
+                    yield pb.GenerateResponse(text=item.text)
 
     async def GetTrace(self, request: pb.GetTraceRequest, context: Context) -> pb.GetTraceResponse:
         """Everything that led to an answer."""
@@ -188,17 +198,6 @@ def _checked_sampling(sampling: pb.Sampling) -> None:
         )
     if not 0 <= sampling.top_p <= 1:
         raise InvalidArgument(f"sampling.top_p is {sampling.top_p}; give 0 to 1", field="sampling.top_p")
-
-
-def _draw(request: pb.GenerateRequest) -> Draw:
-    _checked_sampling(request.sampling)
-    return Draw(
-        new_tokens=_checked_new_tokens(request.budget, DEFAULT_GENERATED_TOKENS, MAX_GENERATED_TOKENS),
-        wall_s=_wall_s(request.budget, 120.0),
-        temperature=request.sampling.temperature,
-        top_p=request.sampling.top_p or 1.0,
-        seed=request.sampling.seed,
-    )
 
 
 def _messages(chat: pb.Chat) -> list[Message]:

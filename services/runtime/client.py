@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import grpc
 
 from services.runtime import deadline
+from services.runtime.interceptors import INTERNAL
 
 IDEMPOTENT = {
     "sapience.v1.PerceptionService": ["Segment", "Encode", "Decode", "ListModels"],
@@ -49,7 +50,9 @@ class Link:
 
     def __init__(self, address: str, token: str, max_message_bytes: int) -> None:
         self.address = address
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata: tuple[tuple[str, str], ...] = ((INTERNAL, "1"),)
+        if token:
+            self._metadata += (("authorization", f"Bearer {token}"),)
         self.channel: grpc.aio.Channel = grpc.aio.insecure_channel(
             address if "://" in address or address.startswith("dns:") else f"dns:///{address}",
             options=[

@@ -26,6 +26,9 @@ log = structlog.get_logger()
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """Probes and tools may ask these with no token and in any load."""
 
+INTERNAL = "sapience-internal"
+"""Metadata of calls between services."""
+
 Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
 
 
@@ -139,7 +142,10 @@ class AccessLog:
 
 
 class Activity:
-    """Knows when the last call ended and whether any is at work: the local daemon stops when idle."""
+    """Knows when the last call ended and whether any is at work: the local daemon stops when idle.
+
+    Calls that services make on their own account (the controller's watch) carry INTERNAL and do not count.
+    """
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -152,12 +158,18 @@ class Activity:
 
     def begin(self, call: Call) -> None:
         """A call came."""
-        self._at_work += 1
+        if not _internal(call):
+            self._at_work += 1
 
     def end(self, call: Call) -> None:
         """A call went."""
-        self._at_work -= 1
-        self._last = time.monotonic()
+        if not _internal(call):
+            self._at_work -= 1
+            self._last = time.monotonic()
+
+
+def _internal(call: Call) -> bool:
+    return any(key == INTERNAL for key, _ in call.context.invocation_metadata() or ())
 
 
 class Interceptor(grpc.aio.ServerInterceptor):

@@ -47,14 +47,15 @@ class Service:
 class Server:
     """A gRPC server for one or more services.
 
-    `start` binds and answers; `run` stays until a signal or `stop`; `stop` drains: health says NOT_SERVING first, new
-    calls are refused, calls at work get `drain_s` seconds to end, then services are closed.
+    `bind` takes the port, so that services in one process can be told where they are; `start` adds them and answers;
+    `run` stays until a signal or `request_stop`; `stop` drains: health says NOT_SERVING first, new calls are refused,
+    calls at work get `drain_s` seconds to end, then services are closed.
     """
 
-    def __init__(self, settings: Settings, services: Sequence[Service]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.activity = Activity()
         self._settings = settings
-        self._services = tuple(services)
+        self._services: tuple[Service, ...] = ()
         self._stopping = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         hooks: list[Hook] = [Metrics(), AccessLog(debug=settings.log_level == "debug")]
@@ -75,24 +76,27 @@ class Server:
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        for service in self._services:
-            service.register(self._server)
-        names = [service.name for service in self._services]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
 
-    async def start(self) -> int:
-        """Binds and begins to answer; returns the port. Raises FailedPrecondition (CANNOT_LISTEN)."""
+    def bind(self) -> int:
+        """Takes the port that the settings name, and returns it. Raises FailedPrecondition (CANNOT_LISTEN)."""
         listen = self._settings.listen
         try:
-            port = self._server.add_insecure_port(listen)
+            return self._server.add_insecure_port(listen)
         except RuntimeError as error:
             raise FailedPrecondition(
                 f"cannot listen on {listen}: {error}; another process may hold the port, choose one by SAPIENCE_LISTEN",
                 reason="CANNOT_LISTEN",
             ) from error
+
+    async def start(self, services: Sequence[Service]) -> None:
+        """Adds the services and begins to answer. The server owns them from here on, and closes them."""
+        self._services = tuple(services)
+        for service in self._services:
+            service.register(self._server)
+        names = [service.name for service in self._services]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         await self._server.start()
         self._watcher = asyncio.create_task(self._watch_health(), name="health watcher")
-        return port
 
     async def run(self) -> None:
         """Serves until SIGTERM, SIGINT or `request_stop`, then drains."""

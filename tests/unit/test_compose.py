@@ -62,7 +62,7 @@ def services() -> dict[str, Document]:
     return found
 
 
-# --- the network -------------------------------------------------------------------------------------------------------
+# --- the network ------------------------------------------------------------------------------------------------------
 
 
 def test_every_published_port_is_on_loopback(services: dict[str, Document]) -> None:
@@ -86,7 +86,7 @@ def test_only_memory_reaches_the_stores_and_they_reach_nothing(services: dict[st
         assert "ports" not in services[name]
 
 
-# --- secrets -----------------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------------------
 
 
 def test_no_secret_is_written_in_a_compose_file(services: dict[str, Document]) -> None:
@@ -187,7 +187,7 @@ def test_secrets_that_can_not_work_are_named(secrets: Path, name: str, text: str
     assert (secrets / name).read_text() == text
 
 
-# --- images and settings -----------------------------------------------------------------------------------------------
+# --- images and settings ----------------------------------------------------------------------------------------------
 
 
 def test_foreign_images_are_pinned_to_an_exact_version_and_ours_never_leave_this_machine(
@@ -229,7 +229,7 @@ def test_a_stopped_service_gets_longer_than_its_drain(services: dict[str, Docume
         assert int(services[name]["stop_grace_period"].removesuffix("s")) > drain, name
 
 
-# --- the life of a container -------------------------------------------------------------------------------------------
+# --- the life of a container ------------------------------------------------------------------------------------------
 
 
 def test_every_service_has_a_health_check(services: dict[str, Document]) -> None:
@@ -313,7 +313,7 @@ def test_the_gpu_file_leaves_the_limits_in_force() -> None:
         assert service["environment"]["SAPIENCE_LISTEN"] == "0.0.0.0:50051"
 
 
-# --- the Dockerfile ----------------------------------------------------------------------------------------------------
+# --- the Dockerfile ---------------------------------------------------------------------------------------------------
 
 
 def stages() -> dict[str, str]:
@@ -360,7 +360,7 @@ def test_the_build_sees_the_sources_and_nothing_else() -> None:
     assert allowed == packages | members | {"pyproject.toml", "uv.lock", "README.md", "LICENSE"}
 
 
-# --- the health checks of the stores -----------------------------------------------------------------------------------
+# --- the health checks of the stores ----------------------------------------------------------------------------------
 
 BOLT_OFFER = bytes.fromhex("6060b017" + "00040405" + "00000404" + "00000000" * 2)
 

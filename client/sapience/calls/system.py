@@ -1,0 +1,62 @@
+"""Calls about the system itself: vectors, models and how the services stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sapience import types, wire
+from sapience.calls import Call
+from sapience.calls.memory import SECONDS
+from sapience.v1 import concept_pb2, controller_pb2, perception_pb2, reasoning_pb2
+
+
+def encode(texts: Iterable[str], *, model: str = "", timeout: float | None = SECONDS) -> Call[types.Tensor]:
+    """Vectors of texts, at most 4,096, none empty: one Tensor [texts, dimensions] of float32, each row of length 1."""
+    request = wire.message(perception_pb2.EncodeRequest, texts=wire.words(texts, "texts"), model=model)
+    return Call("perception", "Encode", request, timeout, False, lambda response: _read_tensor(response.vectors))
+
+
+def _read_tensor(value: concept_pb2.Tensor) -> types.Tensor:
+    dtype = concept_pb2.Dtype.Name(value.dtype).removeprefix("DTYPE_").lower()
+    return types.Tensor(value.space, value.space_version, dtype, tuple(value.shape), value.data)
+
+
+def perception_models(*, timeout: float | None = SECONDS) -> Call[list[types.Model]]:
+    """The encoders and decoders, the default encoder first."""
+    request = perception_pb2.PerceptionServiceListModelsRequest()
+    return Call("perception", "ListModels", request, timeout, False, _read_models)
+
+
+def language_models(*, timeout: float | None = SECONDS) -> Call[list[types.Model]]:
+    """The language models, the default first."""
+    request = reasoning_pb2.ReasoningServiceListModelsRequest()
+    return Call("reasoning", "ListModels", request, timeout, False, _read_models)
+
+
+def _read_models(
+    response: perception_pb2.PerceptionServiceListModelsResponse | reasoning_pb2.ReasoningServiceListModelsResponse,
+) -> list[types.Model]:
+    return [wire.read_model(model) for model in response.models]
+
+
+def status(*, timeout: float | None = SECONDS) -> Call[types.SystemStatus]:
+    """Whether each service answers, as the controller last saw it."""
+    return Call("controller", "Status", controller_pb2.StatusRequest(), timeout, False, _read_status)
+
+
+def _read_status(response: controller_pb2.StatusResponse) -> types.SystemStatus:
+    return types.SystemStatus(
+        services=tuple(
+            types.ServiceStatus(
+                name=service.name,
+                serving=service.serving,
+                latency_ms=service.latency_ms,
+                detail=service.detail,
+                checked_at=wire.read_time(service, "checked_at"),
+            )
+            for service in response.services
+        ),
+        paused=response.paused,
+        cycles=response.cycles,
+        started_at=wire.read_time(response, "started_at"),
+    )

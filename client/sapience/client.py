@@ -1,0 +1,299 @@
+"""The blocking client. Safe to share between threads; each method waits for its answer.
+
+The methods that are one call each are made from their descriptions in `sapience.calls`, which hold their signatures
+and docstrings. What needs more than one call, or a stream in both directions, is written out here.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+
+import grpc
+
+from sapience import calls, discovery, types
+from sapience.calls import facts, memory, reasoning, system
+from sapience.errors import from_rpc
+from sapience.pipeline import Window
+from sapience.session import Session, channel_options, target
+from sapience.v1 import memory_pb2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def connect(
+    address: str | None = None,
+    token: str | None = None,
+    namespace: str = "default",
+    addresses: Mapping[str, str] | None = None,
+    *,
+    create: bool | None = None,
+) -> Client:
+    """A client of the services at `address`, or of each at its own (`addresses`: {"memory": "HOST:PORT", ...}).
+
+    With no address: SAPIENCE_ADDRESS and SAPIENCE_MEMORY_ADDRESS and the like, else the local daemon, which
+    `sapience up` starts. With no token: SAPIENCE_TOKEN, else the local daemon's own. `sapience.discovery` says more.
+
+    `namespace` is where every call goes that names no other. `create` True creates it at first use where it is missing,
+    False never does; None creates only the namespace "default", so that a misspelt name is an error.
+
+    Nothing is sent yet: a service that does not answer is an Unavailable of the first call. Raises Unavailable where
+    nothing says where the services are.
+    """
+    return Client(discovery.resolve(address, token, addresses), namespace, create)
+
+
+class Stream(Iterator[T], Generic[T]):
+    """The items of a call that streams, as they come. The call begins with the first item.
+
+    Leaving it early (`close`, the end of a `with` block, Ctrl-C, or dropping it, as a `break` out of a `for` over it
+    does) cancels the call on the service.
+    """
+
+    def __init__(self, start: Callable[[], Any], read: Callable[[Any], T | None], where: str) -> None:
+        self._start = start
+        self._read = read
+        self._where = where
+        self._call: Any = None
+        self._ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        while not self._ended:
+            try:
+                if self._call is None:
+                    self._call = self._start()
+                item = self._read(next(self._call))
+            except StopIteration:
+                break
+            except grpc.RpcError as error:
+                self._ended = True
+                raise from_rpc(error, self._where) from error
+            except BaseException:
+                self.close()
+                raise
+            if item is not None:
+                return item
+        self._ended = True
+        raise StopIteration
+
+    def close(self) -> None:
+        """Ends the stream here; where the service is still at work, it is told to stop."""
+        if self._call is not None and not self._ended:
+            self._call.cancel()
+        self._ended = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Feed:
+    """The requests of a call, put in by the caller's thread and taken out by gRPC's.
+
+    So the caller's own iterable runs, and raises, in the caller's thread. Holds at most `size`; once the call is over,
+    nothing waits any more.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._requests: queue.Queue[Any] = queue.Queue(maxsize=size)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._requests.get, None)
+
+    def attach(self, call: Any) -> None:
+        call.add_done_callback(lambda _: self._drain())
+
+    def send(self, request: Any) -> None:
+        self._requests.put(request)
+
+    def end(self) -> None:
+        self._requests.put(None)
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._requests.get_nowait()
+            except queue.Empty:
+                return
+
+
+def _unary(build: Callable[P, calls.Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(build(*args, **kwargs))
+
+    calls.present(method, build, "{}")
+    return method
+
+
+def _streaming(build: Callable[P, calls.Streaming[T]]) -> Callable[Concatenate[Client, P], Stream[T]]:
+    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        return self._stream(build(*args, **kwargs))
+
+    calls.present(method, build, "Stream[{}]")
+    return method
+
+
+def _answering(build: Callable[P, calls.Streaming[types.Event]]) -> Callable[Concatenate[Client, P], types.Answer]:
+    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> types.Answer:
+        answer = None
+        with self._stream(build(*args, **kwargs)) as events:
+            for event in events:  # to the very end: a call that is left early counts as cancelled on the service
+                answer = event if isinstance(event, types.Answer) else answer
+        return reasoning.required(answer)
+
+    calls.present(method, build, "Answer")
+    return method
+
+
+class Client(Session):
+    """Sapience, blocking. `sapience.connect` makes one; use it as a context manager, or `close` it.
+
+    Every method takes `timeout` in seconds (None: no limit) and raises the errors of `sapience.errors`. Those that
+    touch memories take `namespace`, which is the client's own unless given.
+    """
+
+    namespaces = _unary(memory.namespaces)
+    create_namespace = _unary(memory.create_namespace)
+    delete_namespace = _unary(memory.delete_namespace)
+    remember = _unary(memory.remember)
+    recall = _unary(memory.recall)
+    forget = _unary(memory.forget)
+    export = _streaming(memory.export)
+    stats = _unary(memory.stats)
+
+    assert_fact = _unary(facts.assert_fact)
+    retract_fact = _unary(facts.retract_fact)
+    fact_history = _unary(facts.fact_history)
+    neighbours = _unary(facts.neighbours)
+    timeline = _unary(facts.timeline)
+
+    ask = _answering(reasoning.ask)
+    ask_stream = _streaming(reasoning.ask)
+    generate = _streaming(reasoning.generate)
+    trace = _unary(reasoning.trace)
+    load_model = _unary(reasoning.load_model)
+    unload_model = _unary(reasoning.unload_model)
+
+    encode = _unary(system.encode)
+    status = _unary(system.status)
+
+    def models(self, *, timeout: float | None = memory.SECONDS) -> list[types.Model]:
+        """Every model: the encoders and decoders of perception, then the language models of reasoning."""
+        return self._run(system.perception_models(timeout=timeout)) + self._run(system.language_models(timeout=timeout))
+
+    def remember_many(
+        self,
+        episodes: Iterable[types.NewEpisode],
+        *,
+        window: int = 64,
+        namespace: str | None = None,
+        timeout: float | None = None,
+    ) -> Generator[types.Remembered | types.Refused, None, None]:
+        """Remembers Episode after Episode over one stream; gives one outcome for each, in order.
+
+        An Episode that is refused gives a Refused, and the others go on. `window` is how many may be unacknowledged: so
+        many are read from `episodes` ahead of the outcome that is given. Whatever was given as Remembered is durable,
+        whatever comes after; telling it again gives a duplicate. Leaving the iterator early cancels the stream.
+        """
+        pending = Window(self.namespace if namespace is None else namespace, window)
+        feed = _Feed(window + 1)  # room for the end as well: sending never waits here
+        self._ensure_namespace(namespace, timeout)
+        call = self._method("memory", "RememberStream")(iter(feed), **self._options("memory", timeout))
+        try:
+            for episode in episodes:
+                request = pending.offer(episode)
+                if request is not None:
+                    feed.send(request)
+                if pending.full:
+                    yield self._outcome(pending, call)
+            feed.end()
+            while pending:
+                yield self._outcome(pending, call)
+            next(call, None)  # the status: without it the service would see a call that was cancelled
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._where("memory")) from error
+        finally:
+            call.cancel()
+            feed.end()
+
+    def _outcome(self, pending: Window, call: Any) -> types.Remembered | types.Refused:
+        return pending.refused_here() or pending.acknowledged(next(call, None))
+
+    def import_(
+        self,
+        records: Iterable[memory_pb2.MemoryRecord],
+        *,
+        namespace: str | None = None,
+        timeout: float | None = None,
+    ) -> types.ImportResult:
+        """Takes what `export` gave, duplicates recognised: ids and `told_at` are kept, commits are this store's own."""
+        self._ensure_namespace(namespace, timeout)
+        feed = _Feed(16)
+        call = self._method("memory", "Import").future(iter(feed), **self._options("memory", timeout))
+        feed.attach(call)
+        try:
+            for request in memory.import_requests(self.namespace if namespace is None else namespace, records):
+                if call.done():
+                    break
+                feed.send(request)
+            feed.end()
+            return memory.read_import(call.result())
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._where("memory")) from error
+        finally:
+            if not call.done():
+                call.cancel()
+                feed.end()
+
+    def close(self) -> None:
+        """Closes the channels; calls at work are cancelled, and the client cannot be used any more."""
+        self._closed = True
+        for channel in self._channels.values():
+            channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _open_channel(self, address: str) -> grpc.Channel:
+        return grpc.insecure_channel(target(address), options=channel_options())
+
+    def _ensure_namespace(self, namespace: str | None, timeout: float | None) -> None:
+        if self._wants_namespace(namespace):
+            self._send(memory.create_namespace(self.namespace, exist_ok=True, timeout=timeout))
+            self._must_create = False
+
+    def _run(self, call: calls.Call[T]) -> T:
+        if call.default_namespace:
+            self._ensure_namespace(None, call.timeout)
+        return self._send(call)
+
+    def _send(self, call: calls.Call[T]) -> T:
+        invoke = self._method(call.service, call.method)
+        try:
+            response = invoke(self._addressed(call), **self._options(call.service, call.timeout))
+        except grpc.RpcError as error:
+            return call.recover(from_rpc(error, self._where(call.service)))
+        return call.read(response)
+
+    def _stream(self, call: calls.Streaming[T]) -> Stream[T]:
+        def start() -> Any:
+            if call.default_namespace:
+                self._ensure_namespace(None, call.timeout)
+            invoke = self._method(call.service, call.method)
+            return invoke(self._addressed(call), **self._options(call.service, call.timeout))
+
+        return Stream(start, call.read, self._where(call.service))

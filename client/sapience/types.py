@@ -1,0 +1,496 @@
+"""What goes into a call and what comes out of it, as frozen dataclasses.
+
+The words are those of the contract (`protos/sapience/v1`), which says more of each field. Times are aware datetimes, in
+UTC where the service sends them, None where it sends none. Enums are lower-case strings: `answer.verdict == "answered"`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from sapience.errors import SapienceError
+
+
+class SourceKind(StrEnum):
+    """Who or what said something. Only TESTIMONY and DOCUMENT are ever cited as evidence."""
+
+    UNSPECIFIED = "unspecified"
+    TESTIMONY = "testimony"
+    DOCUMENT = "document"
+    SELF = "self"
+    SELF_PROMPT = "self_prompt"
+    DREAM = "dream"
+
+
+class Precision(StrEnum):
+    """How exactly a time is known."""
+
+    UNSPECIFIED = "unspecified"
+    EXACT = "exact"
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
+
+
+class Verdict(StrEnum):
+    """Whether an Answer is one."""
+
+    UNSPECIFIED = "unspecified"
+    ANSWERED = "answered"
+    UNKNOWN = "unknown"
+    REFUTED = "refuted"
+
+
+class StopReason(StrEnum):
+    """Why an answer ended: complete, out of tokens or time, or nothing supported one."""
+
+    UNSPECIFIED = "unspecified"
+    DONE = "done"
+    TOKENS = "tokens"
+    WALL = "wall"
+    NO_EVIDENCE = "no_evidence"
+
+
+class Wording(StrEnum):
+    """Who worded an answer: the language model, or the evidence itself, quoted."""
+
+    UNSPECIFIED = "unspecified"
+    LANGUAGE_MODEL = "language_model"
+    EXTRACTIVE = "extractive"
+
+
+class ModelKind(StrEnum):
+    """What a model does."""
+
+    UNSPECIFIED = "unspecified"
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    LANGUAGE_MODEL = "language_model"
+
+
+# ---- what goes in ----
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpisode:
+    """Something told, to be remembered. `told_at` None means now; a naive datetime is refused."""
+
+    text: str
+    speaker: str = ""
+    told_at: datetime | None = None
+    conversation: str = ""
+    position: int = 0
+    source: str = ""
+    kind: SourceKind | str = SourceKind.TESTIMONY
+    external_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The point in time that a read answers for; a field that is None is open.
+
+    `valid_at`: what held in the world then. `told_by`: what its source had said by then. `recorded_by`, or the commit
+    number `seq`: what this store had committed by then, for audit; only one of these two.
+    """
+
+    valid_at: datetime | None = None
+    told_by: datetime | None = None
+    recorded_by: datetime | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A stretch of time in the world, from `start` up to but not including `end`; None is an open end."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    precision: Precision | str = Precision.UNSPECIFIED
+    original_text: str = ""
+    timezone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on what one question may cost; 0 means the service's default for that field."""
+
+    latent_steps: int = 0
+    new_tokens: int = 0
+    recalls: int = 0
+    self_prompts: int = 0
+    context_tokens: int = 0
+    wall_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a chat; `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+# ---- memory ----
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A tenant: every memory belongs to exactly one."""
+
+    name: str
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An Episode is in the record, durably. `duplicate`: it was there already, and `episode_id` is that one's."""
+
+    episode_id: str
+    seq: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An Episode of `remember_many` was refused; the others go on. `index` counts the iterable from 0."""
+
+    index: int
+    error: SapienceError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an Episode comes from."""
+
+    kind: SourceKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """Something told by one source at one time."""
+
+    id: str
+    namespace: str
+    source: Source
+    conversation: str
+    position: int
+    speaker: str
+    text: str
+    told_at: datetime | None
+    external_id: str
+    recorded_at: datetime | None
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A sentence-sized unit: the bytes [start_byte, end_byte) of its Episode's UTF-8 text."""
+
+    id: str
+    episode_id: str
+    ordinal: int
+    text: str
+    start_byte: int
+    end_byte: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelScore:
+    """One channel's part in a Hit: as it measured it, and its contribution to the fused score."""
+
+    channel: str
+    raw: float
+    fused: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An Episode that was found, and why. `score` compares within one page only, `support` between any two."""
+
+    episode: Episode
+    concept: Concept
+    score: float
+    channels: tuple[ChannelScore, ...]
+    coverage: float
+    support: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecallPage:
+    """Hits, best first: iterate it. `next_page_token` is "" after the last page."""
+
+    hits: tuple[Hit, ...]
+    as_of: AsOf
+    next_page_token: str
+    recipe: str
+    dense_text: str
+    known_terms: float
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Someone or something that Episodes mention."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One version of a statement in time; `object` is an Entity or a plain value."""
+
+    id: str
+    subject: Entity
+    relation: str
+    object: Entity | str
+    valid: Interval
+    told_at: datetime | None
+    recorded_at: datetime | None
+    seq: int
+    retracted: bool
+    episode_id: str
+    trust: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """Something told (an Episode) or something that began to hold (a Fact), at `time`."""
+
+    time: datetime | None
+    entry: Episode | Fact
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePage:
+    """Entries, earliest first: iterate it. `next_page_token` is "" after the last page."""
+
+    entries: tuple[TimelineEntry, ...]
+    as_of: AsOf
+    next_page_token: str
+
+    def __iter__(self) -> Iterator[TimelineEntry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How much was deleted, or would be; `audit_id` is "" for a dry run."""
+
+    episodes: int
+    concepts: int
+    facts: int
+    audit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import wrote, and what was there already."""
+
+    episodes: int
+    facts: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of a namespace or of the whole store, and how far the index is behind the record (`outbox_pending`)."""
+
+    episodes: int
+    concepts: int
+    entities: int
+    facts: int
+    seq: int
+    indexed: int
+    outbox_pending: int
+    record_backend: str
+    index_backend: str
+
+
+# ---- reasoning ----
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step on the way to an answer. `seq` counts from 0 without gaps; `trace_id` names the Trace they make."""
+
+    seq: int
+    trace_id: str
+    time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TracedHit:
+    """A hit as the Trace keeps it; `channels` gives each channel's raw score."""
+
+    episode_id: str
+    concept_id: str
+    score: float
+    channels: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled(Event):
+    """Memory was asked."""
+
+    text: str
+    hits: tuple[TracedHit, ...]
+    recipe: str
+    as_of: AsOf
+
+
+@dataclass(frozen=True, slots=True)
+class Thought(Event):
+    """A latent step was taken; `norm` is the length of the hidden state that was fed back."""
+
+    step: int
+    norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Event):
+    """A piece of a draft was worded. A draft is not the answer yet: it may be retracted."""
+
+    draft_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DraftRetracted(Event):
+    """What was worded under `draft_id` is not the answer after all."""
+
+    draft_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Event):
+    """The evidence was checked; `score` is what was measured, from 0 to 1."""
+
+    name: str
+    passed: bool
+    score: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Event):
+    """What was spent so far, field by field as in Budget."""
+
+    latent_steps: int
+    new_tokens: int
+    recalls: int
+    self_prompts: int
+    context_tokens: int
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A piece of evidence: `quote` is the bytes [start_byte, end_byte) of the Episode's UTF-8 text."""
+
+    episode_id: str
+    concept_id: str
+    quote: str
+    start_byte: int
+    end_byte: int
+    speaker: str
+    source: Source
+    told_at: datetime | None
+    support: float
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Event):
+    """What is answered: the last event. Where `verdict` is "unknown" there are no citations."""
+
+    text: str
+    verdict: Verdict
+    citations: tuple[Citation, ...]
+    confidence: float
+    confidence_method: str
+    stop_reason: StopReason
+    wording: Wording
+    learned_episode_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything that led to an answer. `timings_ms` gives milliseconds by stage."""
+
+    id: str
+    namespace: str
+    text: str
+    asked_at: datetime | None
+    events: tuple[Event, ...]
+    timings_ms: Mapping[str, float]
+    model: str
+
+
+# ---- the system ----
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that a service has or can load. `dimensions` is 0 for language models, `device` "" while not loaded."""
+
+    address: str
+    kind: ModelKind
+    loaded: bool
+    space: str
+    space_version: str
+    dimensions: int
+    device: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Numbers with a shape, outermost extent first. `data` is little-endian, C order: numpy reads it as `<f4`, `<f2`."""
+
+    space: str
+    space_version: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+
+    def rows(self) -> list[tuple[float, ...]]:
+        """The rows of a matrix, as Python floats."""
+        width = self.shape[-1]
+        code = {"float32": "f", "float16": "e"}[self.dtype]
+        return list(struct.iter_unpack(f"<{width}{code}", self.data)) if width else []
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service as the controller last saw it; `detail` says what is wrong, "" while nothing is."""
+
+    name: str
+    serving: bool
+    latency_ms: float
+    detail: str
+    checked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """Whether each service answers. `paused`: the controller does not act on its own."""
+
+    services: tuple[ServiceStatus, ...]
+    paused: bool
+    cycles: int
+    started_at: datetime | None

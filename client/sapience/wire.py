@@ -1,0 +1,326 @@
+"""Between Python values and messages of the contract. Pure: nothing is sent here.
+
+What cannot be a message at all (a naive datetime, text that is no Unicode, a number out of range, a word that is none of
+an enum's) is refused as an InvalidArgument that names the field. Everything else is the service's to judge. A message
+from a newer service is read as far as it is known: an unknown enum value is `unspecified`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sapience import types
+from sapience.errors import InvalidArgument
+from sapience.v1 import concept_pb2, memory_pb2, reasoning_pb2
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+M = TypeVar("M", bound=Message)
+E = TypeVar("E", bound=StrEnum)
+D = TypeVar("D", bound="DataclassInstance")
+
+_ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
+    types.SourceKind: (concept_pb2.SourceKind, "SOURCE_KIND_"),
+    types.Precision: (concept_pb2.Precision, "PRECISION_"),
+    types.Verdict: (reasoning_pb2.Verdict, "VERDICT_"),
+    types.StopReason: (reasoning_pb2.StopReason, "STOP_REASON_"),
+    types.Wording: (reasoning_pb2.Wording, "WORDING_"),
+    types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
+}
+"""Each enum's own wrapper in the contract, and the prefix its names carry there."""
+
+
+# ---- into messages ----
+
+
+def message(kind: type[M], **fields: Any) -> M:
+    """A message with these fields; None leaves one unset. Raises InvalidArgument for one that the message cannot hold."""
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        name = next((name for name, value in fields.items() if not _fits(kind, name, value)), "")
+        value = repr(fields.get(name))
+        shown = value if len(value) <= 80 else f"{value[:77]}..."
+        raise InvalidArgument(
+            f"{name}: {shown} cannot be sent ({error})", reason="INVALID_FIELD", field=name
+        ) from error
+
+
+def _fits(kind: type[Message], name: str, value: Any) -> bool:
+    try:
+        kind(**{name: value})
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def timestamp(value: datetime | None, field: str) -> Timestamp | None:
+    """A time for the wire. Raises InvalidArgument for one with no timezone: its moment is not known."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        mend = ": give its hour and timezone too" if isinstance(value, date) else ""
+        raise InvalidArgument(f"{field}: {value!r} is not a datetime{mend}", reason="INVALID_FIELD", field=field)
+    if value.utcoffset() is None:
+        raise InvalidArgument(
+            f"{field}: {value!r} has no timezone; write .replace(tzinfo=datetime.UTC), or .astimezone() for local time",
+            reason="NAIVE_DATETIME",
+            field=field,
+        )
+    result = Timestamp()
+    try:
+        result.FromDatetime(value)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(
+            f"{field}: {value!r} is not a time in UTC that can be sent ({error}): years 1 to 9999 can",
+            reason="INVALID_FIELD",
+            field=field,
+        ) from error
+    return result
+
+
+def enum_value(kind: type[StrEnum], word: str, field: str) -> int:
+    """The number of an enum's word. Raises InvalidArgument for a word that is none of its."""
+    wrapper, prefix = _ENUMS[kind]
+    try:
+        return int(wrapper.Value(prefix + kind(word).name))
+    except ValueError:
+        raise InvalidArgument(
+            f"{field}: {word!r} is none of {', '.join(kind)}", reason="INVALID_FIELD", field=field
+        ) from None
+
+
+def words(value: Iterable[str], field: str) -> list[str]:
+    """Several strings. Raises InvalidArgument for a single one, which Python would take apart into its letters."""
+    if isinstance(value, str):
+        raise InvalidArgument(
+            f"{field}: {value!r} is one string; give a list of them: [{value!r}]", reason="INVALID_FIELD", field=field
+        )
+    return list(value)
+
+
+def as_of(value: datetime | types.AsOf | None) -> concept_pb2.AsOf | None:
+    """The point in time of a read. A datetime means told by then and valid then."""
+    if value is None:
+        return None
+    if not isinstance(value, types.AsOf):
+        value = types.AsOf(valid_at=value, told_by=value)
+    if value.recorded_by is not None and value.seq is not None:
+        raise InvalidArgument(
+            "as_of: recorded_by and seq are two ways to say the same; give one of them",
+            reason="INVALID_FIELD",
+            field="as_of",
+        )
+    return message(
+        concept_pb2.AsOf,
+        valid_at=timestamp(value.valid_at, "as_of.valid_at"),
+        told_by=timestamp(value.told_by, "as_of.told_by"),
+        recorded_by=timestamp(value.recorded_by, "as_of.recorded_by"),
+        seq=value.seq,
+    )
+
+
+def belief(value: datetime | types.AsOf | None) -> concept_pb2.AsOf | None:
+    """The point in time of a read that has no `valid_at`: there a datetime means told by then."""
+    return as_of(value if value is None or isinstance(value, types.AsOf) else types.AsOf(told_by=value))
+
+
+def interval(value: types.Interval | None, field: str) -> concept_pb2.Interval | None:
+    """A stretch of time for the wire; None stays unset."""
+    if value is None:
+        return None
+    return message(
+        concept_pb2.Interval,
+        start=timestamp(value.start, f"{field}.start"),
+        end=timestamp(value.end, f"{field}.end"),
+        precision=enum_value(types.Precision, value.precision, f"{field}.precision"),
+        original_text=value.original_text,
+        timezone=value.timezone,
+    )
+
+
+def stretch(start: datetime | None, end: datetime | None, field: str) -> concept_pb2.Interval | None:
+    """The interval between two times; None where both are open."""
+    return None if start is None and end is None else interval(types.Interval(start, end), field)
+
+
+def new_episode(value: types.NewEpisode) -> memory_pb2.NewEpisode:
+    """An Episode to be remembered."""
+    kind = enum_value(types.SourceKind, value.kind, "kind")
+    return message(
+        memory_pb2.NewEpisode,
+        source=message(concept_pb2.Source, kind=kind, name=value.source),
+        conversation=value.conversation,
+        position=value.position,
+        speaker=value.speaker,
+        text=value.text,
+        told_at=timestamp(value.told_at, "told_at"),
+        external_id=value.external_id,
+    )
+
+
+def budget(value: types.Budget | None) -> concept_pb2.Budget | None:
+    """A limit for the wire; None leaves every field to the service."""
+    if value is None:
+        return None
+    names = concept_pb2.Budget.DESCRIPTOR.fields_by_name
+    return message(concept_pb2.Budget, **{name: getattr(value, name) for name in names})
+
+
+# ---- out of messages ----
+
+
+def read_time(owner: Message, field: str) -> datetime | None:
+    """A time field of a message, in UTC; None where it is unset."""
+    if not owner.HasField(field):
+        return None
+    stamp: Timestamp = getattr(owner, field)
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def read_enum(kind: type[E], value: int) -> E:
+    """The word of an enum's number; `unspecified` for a number of a newer contract."""
+    wrapper, prefix = _ENUMS[kind]
+    try:
+        return kind[wrapper.Name(value).removeprefix(prefix)]
+    except (ValueError, KeyError):
+        return kind["UNSPECIFIED"]
+
+
+def read_as_of(value: concept_pb2.AsOf) -> types.AsOf:
+    """What a read answered for."""
+    return types.AsOf(
+        valid_at=read_time(value, "valid_at"),
+        told_by=read_time(value, "told_by"),
+        recorded_by=read_time(value, "recorded_by"),
+        seq=value.seq if value.HasField("seq") else None,
+    )
+
+
+def read_source(value: concept_pb2.Source) -> types.Source:
+    """Where an Episode comes from."""
+    return types.Source(kind=read_enum(types.SourceKind, value.kind), name=value.name)
+
+
+def read_episode(value: concept_pb2.Episode) -> types.Episode:
+    """An Episode as it is kept."""
+    return types.Episode(
+        id=value.id,
+        namespace=value.namespace,
+        source=read_source(value.source),
+        conversation=value.conversation,
+        position=value.position,
+        speaker=value.speaker,
+        text=value.text,
+        told_at=read_time(value, "told_at"),
+        external_id=value.external_id,
+        recorded_at=read_time(value, "recorded_at"),
+        seq=value.seq,
+    )
+
+
+def read_namespace(value: concept_pb2.Namespace) -> types.Namespace:
+    """A tenant."""
+    return types.Namespace(name=value.name, created_at=read_time(value, "created_at"))
+
+
+def read_remembered(value: memory_pb2.Remembered) -> types.Remembered:
+    """What became of an Episode."""
+    return types.Remembered(episode_id=value.episode_id, seq=value.seq, duplicate=value.duplicate)
+
+
+def read_hit(value: memory_pb2.Hit) -> types.Hit:
+    """An Episode that was found."""
+    concept = value.concept
+    return types.Hit(
+        episode=read_episode(value.episode),
+        concept=types.Concept(
+            id=concept.id,
+            episode_id=concept.episode_id,
+            ordinal=concept.ordinal,
+            text=concept.text,
+            start_byte=concept.start_byte,
+            end_byte=concept.end_byte,
+        ),
+        score=value.score,
+        channels=tuple(types.ChannelScore(score.channel, score.raw, score.fused) for score in value.channels),
+        coverage=value.coverage,
+        support=value.support,
+    )
+
+
+def read_recall(value: memory_pb2.RecallResponse) -> types.RecallPage:
+    """A page of hits."""
+    return types.RecallPage(
+        hits=tuple(map(read_hit, value.hits)),
+        as_of=read_as_of(value.as_of),
+        next_page_token=value.next_page_token,
+        recipe=value.recipe,
+        dense_text=value.dense_text,
+        known_terms=value.known_terms,
+    )
+
+
+def read_fact(value: concept_pb2.Fact) -> types.Fact:
+    """One version of a statement."""
+    valid = value.valid
+    entity = value.WhichOneof("object") == "entity"
+    return types.Fact(
+        id=value.id,
+        subject=types.Entity(value.subject.id, value.subject.name),
+        relation=value.relation,
+        object=types.Entity(value.entity.id, value.entity.name) if entity else value.literal,
+        valid=types.Interval(
+            start=read_time(valid, "start"),
+            end=read_time(valid, "end"),
+            precision=read_enum(types.Precision, valid.precision),
+            original_text=valid.original_text,
+            timezone=valid.timezone,
+        ),
+        told_at=read_time(value, "told_at"),
+        recorded_at=read_time(value, "recorded_at"),
+        seq=value.seq,
+        retracted=value.retracted,
+        episode_id=value.episode_id,
+        trust=value.trust,
+    )
+
+
+def read_model(value: concept_pb2.Model) -> types.Model:
+    """A model that a service has."""
+    return types.Model(
+        address=value.address,
+        kind=read_enum(types.ModelKind, value.kind),
+        loaded=value.loaded,
+        space=value.space,
+        space_version=value.space_version,
+        dimensions=value.dimensions,
+        device=value.device,
+        parameters=value.parameters,
+    )
+
+
+def read_timeline(value: memory_pb2.TimelineResponse) -> types.TimelinePage:
+    """A page of the timeline. An entry of a kind that only a newer contract has is left out."""
+    entries = []
+    for entry in value.entries:
+        time = read_time(entry, "time")
+        match entry.WhichOneof("entry"):
+            case "episode":
+                entries.append(types.TimelineEntry(time, read_episode(entry.episode)))
+            case "fact":
+                entries.append(types.TimelineEntry(time, read_fact(entry.fact)))
+    return types.TimelinePage(tuple(entries), read_as_of(value.as_of), value.next_page_token)
+
+
+def read_plain(kind: type[D], value: Message) -> D:
+    """A dataclass whose fields are those of a message, all of them plain numbers, strings or truth values."""
+    return kind(**{field.name: getattr(value, field.name) for field in fields(kind)})

@@ -1,0 +1,347 @@
+"""A language model on a thread of its own: requests wait in a short queue and are computed one after another.
+
+Admission (`generate`, on the caller's event loop), the queue, and execution (`_Generation`, on the model's thread) share
+only a `_Request`. Text goes back to the loop as it is decoded; the loop never waits for the model, and the model never
+waits for a reader: what a request may still produce is bounded by its `new_tokens`.
+
+The cache of keys and values of the last request is kept. A prompt that begins with the same tokens, such as the same
+system prompt or a chat that goes on, computes only the rest.
+
+What it does not do: it computes one request at a time, in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cognition.engine.base import (
+    Finished,
+    LanguageModel,
+    Piece,
+    Prompt,
+    Sampling,
+    StopReason,
+    check_request,
+)
+from cognition.engine.model import LoadedModel
+from cognition.engine.sampler import draw
+from cognition.engine.text import IncrementalDecoder, StopStrings
+from core.errors import InvalidArgument, ResourceExhausted, Unavailable
+
+logger = logging.getLogger(__name__)
+
+PREFILL_CHUNK = 256
+"""Prompt tokens computed between two looks at cancellation and deadline."""
+_GRACE_S = 0.25
+"""How long after a deadline the caller waits for the model's own account before it gives one itself."""
+
+_Outcome = Piece | Finished | Exception
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """One generation, shared by the caller's loop and the model's thread."""
+
+    prompt: Prompt
+    new_tokens: int
+    sampling: Sampling
+    stop: tuple[str, ...]
+    deadline: float | None
+    """On the monotonic clock."""
+    loop: asyncio.AbstractEventLoop
+    submitted: float = field(default_factory=time.monotonic)
+    # Bounded by what is put in: at most one piece for each new token, and the end.
+    outcomes: asyncio.Queue[_Outcome] = field(default_factory=asyncio.Queue)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, outcome: _Outcome) -> None:
+        """Hands something to the caller, from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self.outcomes.put_nowait, outcome)
+        except RuntimeError:  # the loop is closed: nobody is left to read it
+            self.cancelled.set()
+
+    def is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+class LanguageModelRunner(LanguageModel):
+    """Owns a loaded model and the one thread that computes with it."""
+
+    def __init__(self, model: LoadedModel, *, waiting: int = 16, threads: int | None = None) -> None:
+        """`waiting` requests may stand behind the running one; `threads` are torch's on a CPU, by default half the
+        cores, so that the loop, the stores and the encoder have theirs.
+        """
+        self.name = model.name
+        self.context_tokens = model.context_tokens
+        self._model = model
+        self._most_waiting = waiting
+        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        self._wake = threading.Condition()
+        self._waiting: deque[_Request] = deque()
+        self._running: _Request | None = None
+        self._closed = False
+        self._cache = _PrefixCache()
+        self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
+        self._thread.start()
+
+    async def generate(
+        self,
+        prompt: Prompt,
+        *,
+        new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        deadline_s: float | None = None,
+        stop: Sequence[str] = (),
+    ) -> AsyncGenerator[Piece | Finished, None]:
+        """See LanguageModel."""
+        check_request(prompt, new_tokens, deadline_s, stop)
+        request = _Request(
+            prompt=prompt,
+            new_tokens=new_tokens,
+            sampling=Sampling(temperature, top_p, seed),
+            stop=tuple(stop),
+            deadline=None if deadline_s is None else time.monotonic() + deadline_s,
+            loop=asyncio.get_running_loop(),
+        )
+        self._admit(request)
+        try:
+            while True:
+                outcome = await self._next(request)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield outcome
+                if isinstance(outcome, Finished):
+                    return
+        finally:
+            self._cancel(request)
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """See LanguageModel. Takes the calling thread some microseconds for each word."""
+        return len(self._model.encode(prompt))
+
+    def close(self) -> None:
+        """See LanguageModel. Waits for the thread, which ends after the step it is in."""
+        with self._wake:
+            self._closed = True
+            if self._running is not None:
+                self._running.cancelled.set()
+            self._wake.notify_all()
+        self._thread.join()
+
+    def _admit(self, request: _Request) -> None:
+        with self._wake:
+            if self._closed:
+                raise _closed(self.name)
+            if len(self._waiting) >= self._most_waiting:
+                raise ResourceExhausted(
+                    f"{len(self._waiting)} requests already wait for the language model {self.name}; try again, or "
+                    "raise the limit of waiting requests",
+                    reason="ENGINE_BUSY",
+                    retry_after_s=1.0,
+                )
+            self._waiting.append(request)
+            self._wake.notify_all()
+
+    async def _next(self, request: _Request) -> _Outcome:
+        """The next outcome; at the deadline, an account of our own for a request that is still in the queue."""
+        if request.deadline is None:
+            return await request.outcomes.get()
+        try:
+            async with asyncio.timeout(max(0.0, request.deadline + _GRACE_S - time.monotonic())):
+                return await request.outcomes.get()
+        except TimeoutError:
+            return Finished(StopReason.WALL, 0, 0, queued_s=time.monotonic() - request.submitted)
+
+    def _cancel(self, request: _Request) -> None:
+        request.cancelled.set()
+        with self._wake:
+            if request in self._waiting:
+                self._waiting.remove(request)
+
+    def _serve(self) -> None:
+        import torch
+
+        torch.set_num_threads(self._threads)
+        while (request := self._take()) is not None:
+            try:
+                with torch.inference_mode():
+                    _Generation(self._model, self._cache, request).run()
+            except Exception as error:
+                # A request may fail for reasons of its own (out of memory, a fault in a kernel); the next may not.
+                if not isinstance(error, InvalidArgument):
+                    logger.exception("a generation of %s failed", self.name)
+                    self._cache.clear()
+                request.send(error)
+            finally:
+                with self._wake:
+                    self._running = None
+                    if self._closed:
+                        request.send(_closed(self.name))
+        with self._wake:
+            while self._waiting:
+                self._waiting.popleft().send(_closed(self.name))
+
+    def _take(self) -> _Request | None:
+        """Waits for the next request; None once closed."""
+        with self._wake:
+            while not self._waiting and not self._closed:
+                self._wake.wait()
+            if self._closed:
+                return None
+            self._running = self._waiting.popleft()
+            return self._running
+
+
+def _closed(name: str) -> Unavailable:
+    return Unavailable(f"the language model {name} is being unloaded; try again", reason="ENGINE_CLOSED")
+
+
+class _PrefixCache:
+    """Keys and values of the last request, and the tokens they are of."""
+
+    def __init__(self) -> None:
+        self._tokens: list[int] = []
+        self._state: Any = None
+
+    def clear(self) -> None:
+        self._tokens, self._state = [], None
+
+    def take(self, ids: list[int]) -> tuple[Any, int]:
+        """The state for the longest common beginning with `ids`, and its length, less than that of `ids`.
+
+        The last token is always left to compute, since its logits are not kept. Takes the state out.
+        """
+        tokens, state = self._tokens, self._state
+        self.clear()
+        most = min(len(tokens), len(ids) - 1)
+        common = next((at for at in range(most) if tokens[at] != ids[at]), most)
+        if state is None or common == 0 or not _can_crop(state):
+            return None, 0
+        if common < len(tokens):
+            state.crop(common - len(tokens))
+        return state, common
+
+    def put(self, tokens: list[int], state: Any) -> None:
+        """Keeps a state that holds exactly these tokens."""
+        self._tokens, self._state = tokens, state
+
+
+def _can_crop(state: Any) -> bool:
+    """Whether every layer keeps every position: sliding windows and recurrent states cannot go back."""
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in getattr(state, "layers", ())) and hasattr(state, "crop")
+
+
+class _Stopped(Exception):
+    """The request was cancelled or is late: unwinds to `_Generation.run`."""
+
+
+class _Generation:
+    """One request on the model's thread: prefill in chunks, then token by token."""
+
+    def __init__(self, model: LoadedModel, cache: _PrefixCache, request: _Request) -> None:
+        self._model = model
+        self._cache = cache
+        self._request = request
+        self._state: Any = None
+        self._computed: list[int] = []
+        """The tokens that `_state` holds."""
+        self._prompt_tokens = self._reused = self._drawn = 0
+        self._started = time.monotonic()
+        self._prefilled: float | None = None
+
+    def run(self) -> None:
+        """Sends pieces and the end; sends nothing more to a request that was cancelled."""
+        stops = StopStrings(self._request.stop)
+        try:
+            self._check()
+            reason = self._generate(stops)
+        except _Stopped:
+            reason = StopReason.WALL
+        # An error leaves the state in doubt, so only here is it kept.
+        if self._state is not None:
+            self._cache.put(self._computed, self._state)
+        if self._request.cancelled.is_set():
+            return
+        if text := stops.flush():
+            self._request.send(Piece(text))
+        self._request.send(self._account(reason))
+
+    def _generate(self, stops: StopStrings) -> StopReason:
+        request, model = self._request, self._model
+        ids = model.encode(request.prompt)
+        self._prompt_tokens = len(ids)
+        if not ids or len(ids) >= model.context_tokens:
+            raise InvalidArgument(
+                f"the prompt has {len(ids)} tokens, and {model.name} takes 1 to {model.context_tokens - 1}, so that "
+                "one can follow; " + ("shorten it" if ids else "give a text"),
+                field="prompt",
+            )
+        budget = min(request.new_tokens, model.context_tokens - len(ids))
+        logits = self._prefill(ids)
+        self._prefilled = time.monotonic()
+        decoder = IncrementalDecoder(model.decode)
+        while True:
+            token = draw(logits, request.sampling, self._drawn)
+            self._drawn += 1
+            if token in model.end_tokens:
+                return StopReason.DONE
+            if text := stops.add(decoder.add(token)):
+                request.send(Piece(text))
+            if stops.reached:
+                return StopReason.DONE
+            if self._drawn >= budget:
+                return StopReason.TOKENS
+            self._check()
+            logits = self._step([token])
+
+    def _prefill(self, ids: list[int]) -> Any:
+        """Logits after the prompt, shape [vocabulary]."""
+        self._state, self._reused = self._cache.take(ids)
+        self._computed = ids[: self._reused]
+        logits = None
+        for start in range(self._reused, len(ids), PREFILL_CHUNK):
+            self._check()
+            logits = self._step(ids[start : start + PREFILL_CHUNK])
+        return logits
+
+    def _step(self, ids: list[int]) -> Any:
+        """Computes tokens on top of the state; the logits of the last, shape [vocabulary]."""
+        import torch
+
+        module = self._model.module
+        keep = {"logits_to_keep": 1} if self._model.keeps_last_logits else {}
+        tokens = torch.tensor([ids], device=module.device)
+        output = module(tokens, past_key_values=self._state, use_cache=True, **keep)
+        self._state = output.past_key_values
+        self._computed.extend(ids)
+        return output.logits[0, -1]
+
+    def _check(self) -> None:
+        if self._request.cancelled.is_set() or self._request.is_late():
+            raise _Stopped
+
+    def _account(self, reason: StopReason) -> Finished:
+        now = time.monotonic()
+        prefilled = self._prefilled or now
+        return Finished(
+            stop_reason=reason,
+            prompt_tokens=self._prompt_tokens,
+            new_tokens=self._drawn,
+            reused_tokens=self._reused,
+            queued_s=self._started - self._request.submitted,
+            prefill_s=prefilled - self._started,
+            decode_s=now - prefilled,
+        )

@@ -1,0 +1,528 @@
+"""The record on a Neo4j server (5.23 or later, Community or Enterprise): for several machines over one store.
+
+What it promises: when a write returns, the server has committed it, which by default means synced to its disk. Each
+write is one managed transaction that first locks a single node, `(:Counter {name: 'seq'})`: so writers take turns over
+all machines, and commits are numbered in the order in which they come to be seen. The driver repeats a transaction
+that the server asks to repeat; one whose commit got no answer is not repeated but raises Unavailable: send it again
+with its request_id.
+
+Where it differs from the file: a read of several statements sees what is committed by each of them, not one snapshot,
+and what was deleted stays in the server's store files until their space is used again. The rules are in `base`; here
+is what they are in Cypher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import neo4j
+
+from core.clock import Clock
+from core.ids import Ids, entity_id, normalised_name
+from core.nouns import (
+    AsOf,
+    Episode,
+    EpisodeFilter,
+    Fact,
+    Forgotten,
+    Namespace,
+    NewFact,
+    OutboxEntry,
+    RecordCounts,
+    Space,
+    StoredConcept,
+)
+from memory.record import rows
+from memory.record.base import TransactionalRecord
+from memory.record.neo4j_server import Neo4jServer
+from memory.record.transaction import Commit, Going, Held, Transaction
+
+_T = TypeVar("_T")
+
+# Every node but Namespace, Commit, Outbox, Forgotten and Counter carries its namespace's key as `namespace`; the second
+# property is what makes the node unique in it, or orders it.
+_CONTENT = {
+    "Fact": "seq",
+    "Entity": "normalised",
+    "Concept": "id",
+    "Episode": "identity",
+    "Term": "term",
+    "Speaker": "name",
+    "Request": "request_id",
+}
+_CONCEPT = """
+    MATCH (e:Episode)-[:HAS]->(c)
+    RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
+           c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights, c.vector AS vector,
+           e.id AS episode_id, e.text AS text
+"""
+_FACT = """
+    MATCH (f)-[:SUBJECT]->(s:Entity)
+    OPTIONAL MATCH (f)-[:OBJECT]->(o:Entity)
+    OPTIONAL MATCH (f)-[:EVIDENCE]->(e:Episode)
+    RETURN f.id AS id, f.relation AS relation, f.literal AS literal, f.valid_start AS valid_start,
+           f.valid_end AS valid_end, f.precision AS precision, f.original_text AS original_text,
+           f.timezone AS timezone, f.told_at AS told_at, f.recorded_at AS recorded_at, f.seq AS seq,
+           f.retracted AS retracted, f.trust AS trust, s.id AS subject_id, s.name AS subject_name,
+           o.id AS object_id, o.name AS object_name, e.id AS episode_id
+"""
+
+
+class Neo4jRecord(TransactionalRecord):
+    """A `core.ports.Record` on a server. Safe for many threads; close it to let go of the connections."""
+
+    backend = "neo4j"
+
+    def __init__(self, url: str, user: str, password: str, database: str, clock: Clock, ids: Ids) -> None:
+        """Connects, and makes constraints and indexes where there are none.
+
+        Without a `user` it connects with no authentication; an empty `database` is the server's default one. Raises
+        Unavailable, and FailedPrecondition for a wrong address, password or database.
+        """
+        super().__init__(_Neo4jStore(url, user, password, database), clock, ids)
+
+
+class _Neo4jStore:
+    def __init__(self, url: str, user: str, password: str, database: str) -> None:
+        self._server = Neo4jServer(url, user, password, database)
+
+    def read(self, work: Callable[[Transaction], _T]) -> _T:
+        with self._server.session() as session:
+            return session.execute_read(lambda tx: work(_Neo4jTransaction(tx)))
+
+    def write(self, work: Callable[[Transaction], _T]) -> _T:
+        def locked(tx: neo4j.ManagedTransaction) -> _T:
+            # To write a property takes the lock, before anything is read that another writer may be changing.
+            tx.run("MATCH (c:Counter {name: 'seq'}) SET c.locked = true").consume()
+            return work(_Neo4jTransaction(tx))
+
+        with self._server.session() as session:
+            return session.execute_write(locked)
+
+    def scrub(self) -> None:
+        """Nothing: the server has no such call."""
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class _Neo4jTransaction:
+    """`Transaction` in Cypher. Lists go in as parameters and are unwound there: one round trip for a batch."""
+
+    def __init__(self, tx: neo4j.ManagedTransaction) -> None:
+        self._tx = tx
+
+    def last_commit(self) -> Commit | None:
+        row = self._one("MATCH (c:Counter {name: 'seq'}) RETURN c.seq AS seq, c.recorded_at AS at")
+        return None if row is None or row["seq"] == 0 else Commit(row["seq"], row["at"])
+
+    def commit(self, commit: Commit) -> None:
+        self._do(
+            "MATCH (c:Counter {name: 'seq'}) SET c.seq = $seq, c.recorded_at = $at "
+            "CREATE (:Commit {seq: $seq, recorded_at: $at})",
+            seq=commit.seq,
+            at=commit.recorded_at,
+        )
+
+    def seq_at(self, recorded_by: int) -> int:
+        query = "MATCH (c:Commit) WHERE c.recorded_at <= $by RETURN c.seq AS seq ORDER BY c.recorded_at DESC LIMIT 1"
+        row = self._one(query, by=recorded_by)
+        return 0 if row is None else int(row["seq"])
+
+    def namespaces(self) -> list[Namespace]:
+        query = "MATCH (n:Namespace) RETURN n.name AS name, n.created_at AS at ORDER BY name"
+        return [Namespace(row["name"], row["at"]) for row in self._all(query)]
+
+    def held(self, name: str) -> Held | None:
+        row = self._one(
+            "MATCH (n:Namespace {name: $name}) RETURN n.key AS key, n.episodes AS episodes, n.concepts AS concepts, "
+            "n.space_name AS space_name, n.space_version AS space_version, n.dimensions AS dimensions",
+            name=name,
+        )
+        if row is None:
+            return None
+        space = None if row["dimensions"] is None else rows.space_from(row)
+        return Held(row["key"], name, space, row["episodes"], row["concepts"])
+
+    def make_namespace(self, name: str, commit: Commit) -> None:
+        query = "CREATE (:Namespace {key: $key, name: $name, created_at: $at, episodes: 0, concepts: 0})"
+        self._do(query, key=commit.seq, name=name, at=commit.recorded_at)
+
+    def delete_namespace(self, held: Held) -> None:
+        for label, column in _CONTENT.items():
+            # An index over two properties is used only where both are asked for.
+            query = f"MATCH (n:{label}) WHERE n.namespace = $key AND n.{column} IS NOT NULL DETACH DELETE n"
+            self._do(query, key=held.key)
+        self._do("MATCH (n:Namespace {name: $name}) DELETE n", name=held.name)
+
+    def counts(self, held: Held | None) -> RecordCounts:
+        if held is None:
+            row = self._one("MATCH (n:Namespace) RETURN sum(n.episodes) AS episodes, sum(n.concepts) AS concepts")
+            assert row is not None  # a sum has one row, also over nothing
+            episodes, concepts = row["episodes"], row["concepts"]
+            entities, facts, pending = (self._count(f"(n:{label})") for label in ("Entity", "Fact", "Outbox"))
+        else:
+            episodes, concepts = held.episodes, held.concepts
+            entities, facts = (
+                self._count(f"(n:{label}) WHERE n.namespace = $key AND n.{_CONTENT[label]} IS NOT NULL", key=held.key)
+                for label in ("Entity", "Fact")
+            )
+            pending = self._count("(n:Outbox) WHERE n.namespace = $name", name=held.name)
+        last = self.last_commit()
+        return RecordCounts(episodes, concepts, entities, facts, last.seq if last else 0, pending)
+
+    def answer(self, held: Held, request_id: str) -> rows.Row | None:
+        return self._one(
+            "MATCH (r:Request {namespace: $key, request_id: $request_id}) "
+            "RETURN r.kind AS kind, r.digest AS digest, r.response AS response",
+            key=held.key,
+            request_id=request_id,
+        )
+
+    def store_answer(self, held: Held, request_id: str, kind: str, asked: str, response: str, at: int) -> None:
+        answer = {"namespace": held.key, "request_id": request_id, "kind": kind, "digest": asked, "response": response}
+        self._do("CREATE (r:Request) SET r = $answer", answer=answer | {"recorded_at": at})
+
+    def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
+        query = """
+            MATCH (e:Episode) WHERE e.namespace = $key AND e.identity IN $identities
+            RETURN e.identity AS identity, e.id AS id, e.seq AS seq
+        """
+        found = self._all(query, key=held.key, identities=list(identities))
+        return {row["identity"]: (row["id"], row["seq"]) for row in found}
+
+    def taken(self, episode_ids: Sequence[str]) -> str | None:
+        if not episode_ids:
+            return None
+        row = self._one("MATCH (e:Episode) WHERE e.id IN $ids RETURN e.id AS id LIMIT 1", ids=list(episode_ids))
+        return None if row is None else str(row["id"])
+
+    def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
+        self._do(
+            """
+            UNWIND $episodes AS row
+            CREATE (e:Episode {namespace: $key, recorded_at: $at, seq: $seq})
+            SET e += row.columns
+            WITH e, row
+            UNWIND row.concepts AS columns
+            CREATE (e)-[:HAS]->(c:Concept {namespace: $key})
+            SET c += columns
+            """,
+            key=held.key,
+            at=commit.recorded_at,
+            seq=commit.seq,
+            episodes=[
+                {
+                    "columns": {"id": one.id, "ordinal": one.ordinal, **one.packed.columns()},
+                    "concepts": [
+                        {"id": concept_id, "ordinal": ordinal, **concept.columns()}
+                        for ordinal, (concept_id, concept) in enumerate(
+                            zip(one.concept_ids, one.packed.concepts, strict=True)
+                        )
+                    ],
+                }
+                for one in fresh
+            ],
+        )
+        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        self._do(
+            "UNWIND $terms AS row MERGE (t:Term {namespace: $key, term: row[0]}) "
+            "ON CREATE SET t.df = row[1] ON MATCH SET t.df = t.df + row[1]",
+            key=held.key,
+            terms=[list(one) for one in sorted(terms.items())],
+        )
+        self._do(
+            "UNWIND $speakers AS row MERGE (s:Speaker {namespace: $key, name: row[0]}) "
+            "ON CREATE SET s.episodes = row[1] ON MATCH SET s.episodes = s.episodes + row[1]",
+            key=held.key,
+            speakers=[list(one) for one in rows.speaker_counts(fresh).items()],
+        )
+        self._do(
+            "MATCH (n:Namespace {name: $name}) SET n.space_name = $space_name, n.space_version = $space_version, "
+            "n.dimensions = $dimensions, n.episodes = n.episodes + $episodes, n.concepts = n.concepts + $concepts",
+            name=held.name,
+            space_name=space.name,
+            space_version=space.version,
+            dimensions=space.dimensions,
+            episodes=len(fresh),
+            concepts=sum(len(one.concept_ids) for one in fresh),
+        )
+
+    def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
+        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key RETURN e"
+        return self._episodes(held, query, ids=list(ids))
+
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        half = """
+            CALL (m) {{
+                MATCH (n:Episode)
+                WHERE n.namespace = m.namespace AND n.source_name = m.source_name AND m.conversation <> ''
+                  AND n.conversation = m.conversation AND n.position {0}= m.position
+                  AND (n.position {0} m.position OR n.seq {0} m.seq OR (n.seq = m.seq AND n.ordinal {0} m.ordinal))
+                WITH n ORDER BY n.position {1}, n.seq {1}, n.ordinal {1} LIMIT $radius
+                RETURN collect(n) AS {2}
+            }}
+        """
+        query = f"""
+            MATCH (m:Episode) WHERE m.id IN $ids AND m.namespace = $key
+            {half.format("<", "DESC", "earlier")} {half.format(">", "ASC", "later")}
+            RETURN m.id AS id, reverse(earlier) + [m] + later AS near
+        """
+        found = self._all(query, ids=list(episode_ids), key=held.key, radius=radius)
+        return {row["id"]: [rows.episode_from(held.name, node) for node in row["near"]] for row in found}
+
+    def timeline(
+        self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
+    ) -> list[Episode]:
+        clauses = ["e.namespace = $key", "e.told_at <= $told_by", "e.id IS NOT NULL", "e.seq <= $seq"]
+        values: dict[str, Any] = {"told_by": min(as_of.told_by, as_of.valid_at), "seq": as_of.seq, "limit": limit}
+        for column, chosen in (
+            ("speaker", list(where.speakers)),
+            ("kind", [int(kind) for kind in where.kinds]),
+            ("conversation", list(where.conversations)),
+        ):
+            if chosen:
+                clauses.append(f"e.{column} IN ${column}")
+                values[column] = chosen
+        if where.told.start is not None:
+            clauses.append("e.told_at >= $start")
+            values["start"] = where.told.start
+        if where.told.end is not None:
+            clauses.append("e.told_at < $end")
+            values["end"] = where.told.end
+        if after is not None:
+            clauses.append("e.told_at >= $after_at AND (e.told_at > $after_at OR e.id > $after_id)")
+            values["after_at"], values["after_id"] = after
+        query = f"MATCH (e:Episode) WHERE {' AND '.join(clauses)} RETURN e ORDER BY e.told_at, e.id LIMIT $limit"
+        return self._episodes(held, query, **values)
+
+    def episodes_after(self, held: Held, after: tuple[int, str], up_to_seq: int, limit: int) -> list[Episode]:
+        query = """
+            MATCH (e:Episode)
+            WHERE e.namespace = $key AND e.seq >= $seq AND e.seq <= $up_to AND (e.seq > $seq OR e.id > $id)
+            RETURN e ORDER BY e.seq, e.id LIMIT $limit
+        """
+        return self._episodes(held, query, seq=after[0], id=after[1], up_to=up_to_seq, limit=limit)
+
+    def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
+        query = f"MATCH (c:Concept) WHERE c.namespace = $key AND c.id IN $ids {_CONCEPT}"
+        return self._concepts(held, query, ids)
+
+    def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
+        query = f"""
+            MATCH (told:Episode)-[:HAS]->(c:Concept) WHERE told.id IN $ids AND told.namespace = $key
+            {_CONCEPT} ORDER BY ordinal
+        """
+        return self._concepts(held, query, episode_ids)
+
+    def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
+        query = (
+            "MATCH (c:Concept) WHERE c.namespace = $key AND c.id > $after RETURN c.id AS id ORDER BY id LIMIT $limit"
+        )
+        return [row["id"] for row in self._all(query, key=held.key, after=after, limit=limit)]
+
+    def speakers(self, held: Held) -> dict[str, int]:
+        query = """
+            MATCH (s:Speaker) WHERE s.namespace = $key AND s.name IS NOT NULL
+            RETURN s.name AS name, s.episodes AS episodes ORDER BY name
+        """
+        return {row["name"]: row["episodes"] for row in self._all(query, key=held.key)}
+
+    def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
+        query = "MATCH (t:Term) WHERE t.namespace = $key AND t.term IN $terms RETURN t.term AS term, t.df AS df"
+        return {row["term"]: row["df"] for row in self._all(query, key=held.key, terms=list(terms))}
+
+    def fact(self, held: Held, fact_id: str) -> Fact | None:
+        row = self._one(f"MATCH (f:Fact {{id: $id}}) WHERE f.namespace = $key {_FACT}", id=fact_id, key=held.key)
+        return None if row is None else rows.fact_from(row)
+
+    def fact_id_taken(self, fact_id: str) -> bool:
+        return self._one("MATCH (f:Fact {id: $id}) RETURN f.id AS id", id=fact_id) is not None
+
+    def write_fact(self, held: Held, fact: NewFact, fact_id: str, commit: Commit) -> None:
+        valid = fact.valid
+        columns = {
+            "id": fact_id,
+            "namespace": held.key,
+            "relation": fact.relation,
+            "literal": fact.literal,
+            "valid_start": valid.start,
+            "valid_end": valid.end,
+            "precision": int(valid.precision),
+            "original_text": valid.original_text,
+            "timezone": valid.timezone,
+            "told_at": fact.told_at,
+            "recorded_at": commit.recorded_at,
+            "seq": commit.seq,
+            "retracted": fact.retracted,
+            "trust": float(fact.trust),
+        }
+        self._do("CREATE (f:Fact) SET f = $columns", columns=columns)
+        for name, role in ((fact.subject, "SUBJECT"), (fact.entity, "OBJECT")):
+            if name is not None:
+                self._do(
+                    "MERGE (x:Entity {namespace: $key, normalised: $normalised}) "
+                    "ON CREATE SET x.id = $entity_id, x.name = $name "
+                    f"WITH x MATCH (f:Fact {{id: $id}}) CREATE (f)-[:{role}]->(x)",
+                    key=held.key,
+                    normalised=normalised_name(name),
+                    entity_id=entity_id(held.name, name),
+                    name=name,
+                    id=fact_id,
+                )
+        if fact.episode_id:
+            query = "MATCH (f:Fact {id: $id}), (e:Episode {id: $episode_id}) CREATE (f)-[:EVIDENCE]->(e)"
+            self._do(query, id=fact_id, episode_id=fact.episode_id)
+
+    def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
+        clauses = ["f.namespace = $key", "f.seq <= $seq", "f.told_at <= $told_by"]
+        values: dict[str, Any] = {"key": held.key, "seq": as_of.seq, "told_by": as_of.told_by}
+        start = "MATCH (f:Fact)"
+        if entity is not None:
+            start = "MATCH (:Entity {namespace: $key, normalised: $normalised})<-[:SUBJECT|OBJECT]-(f:Fact)"
+            values["normalised"] = normalised_name(entity)
+        if relation:
+            clauses.append("f.relation = $relation")
+            values["relation"] = relation
+        query = f"{start} WHERE {' AND '.join(clauses)} WITH DISTINCT f {_FACT} ORDER BY seq"
+        return [rows.fact_from(row) for row in self._all(query, **values)]
+
+    def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
+        clauses = ["e.namespace = $key", "e.identity IS NOT NULL"]
+        values: dict[str, Any] = {"key": held.key, "ids": list(episode_ids)}
+        for column, wanted in (("speaker", speaker), ("conversation", conversation)):
+            if wanted:
+                clauses.append(f"e.{column} = ${column}")
+                values[column] = wanted
+        if episode_ids:
+            clauses.append("e.id IN $ids")
+        query = f"MATCH (e:Episode) WHERE {' AND '.join(clauses)} RETURN e.id AS id ORDER BY id"
+        episodes = self._ids(query, **values)
+        query = "MATCH (e:Episode)-[:HAS]->(c:Concept) WHERE e.id IN $ids RETURN c.id AS id ORDER BY id"
+        concepts = self._ids(query, ids=episodes)
+        query = "MATCH (e:Episode)<-[:EVIDENCE]-(f:Fact) WHERE e.id IN $ids RETURN f.id AS id ORDER BY id"
+        told = self._ids(query, ids=episodes)
+        same = (
+            "{0}.relation = g.relation AND coalesce({0}.literal = g.literal, {0}.literal IS NULL AND g.literal IS NULL)"
+        )
+        # The object is part of the statement as well: the same Entity, or none on both sides.
+        bare = self._ids(
+            f"""
+            MATCH (g:Fact) WHERE g.id IN $told
+            MATCH (g)-[:SUBJECT]->(s:Entity)
+            OPTIONAL MATCH (g)-[:OBJECT]->(o:Entity)
+            WITH g, s, elementId(o) AS target
+            MATCH (s)<-[:SUBJECT]-(r:Fact)
+            WHERE r.retracted AND NOT (r)-[:EVIDENCE]->() AND {same.format("r")}
+              AND (target IS NULL OR EXISTS {{ MATCH (r)-[:OBJECT]->(x) WHERE elementId(x) = target }})
+              AND NOT EXISTS {{
+                MATCH (s)<-[:SUBJECT]-(a:Fact)
+                WHERE NOT a.retracted AND NOT a.id IN $told AND {same.format("a")}
+                  AND (target IS NULL OR EXISTS {{ MATCH (a)-[:OBJECT]->(y) WHERE elementId(y) = target }})
+              }}
+            RETURN DISTINCT r.id AS id
+            """,
+            told=told,
+        )
+        return Going(tuple(episodes), tuple(concepts), tuple(sorted({*told, *bare})))
+
+    def delete(self, held: Held, going: Going) -> None:
+        key, episodes, concepts = held.key, list(going.episodes), list(going.concepts)
+        query = "MATCH (c:Concept) WHERE c.namespace = $key AND c.id IN $ids RETURN c.term_ids AS term_ids"
+        terms = rows.term_counts(row["term_ids"] for row in self._all(query, key=key, ids=concepts))
+        self._do(
+            "UNWIND $terms AS row MATCH (t:Term {namespace: $key, term: row[0]}) SET t.df = t.df - row[1] "
+            "WITH t WHERE t.df = 0 DELETE t",
+            key=key,
+            terms=[list(one) for one in sorted(terms.items())],
+        )
+        self._do(
+            "MATCH (e:Episode) WHERE e.id IN $ids WITH e.speaker AS name, count(*) AS gone "
+            "MATCH (s:Speaker {namespace: $key, name: name}) SET s.episodes = s.episodes - gone "
+            "WITH s WHERE s.episodes = 0 DELETE s",
+            key=key,
+            ids=episodes,
+        )
+        query = "MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) WHERE f.id IN $ids RETURN DISTINCT x.normalised AS id"
+        named = self._ids(query, ids=list(going.facts))
+        self._do("MATCH (f:Fact) WHERE f.id IN $ids DETACH DELETE f", ids=list(going.facts))
+        self._do(
+            "MATCH (x:Entity) WHERE x.namespace = $key AND x.normalised IN $names "
+            "AND NOT (x)<-[:SUBJECT|OBJECT]-() DELETE x",
+            key=key,
+            names=named,
+        )
+        self._do("MATCH (c:Concept) WHERE c.namespace = $key AND c.id IN $ids DETACH DELETE c", key=key, ids=concepts)
+        self._do("MATCH (e:Episode) WHERE e.id IN $ids DETACH DELETE e", ids=episodes)
+        self._do(
+            "MATCH (n:Namespace {name: $name}) "
+            "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts",
+            name=held.name,
+            episodes=len(episodes),
+            concepts=len(concepts),
+        )
+
+    def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
+        left = {"audit_id": gone.audit_id, "namespace": namespace, "recorded_at": commit.recorded_at, "seq": commit.seq}
+        counted = {"episodes": gone.episodes, "concepts": gone.concepts, "facts": gone.facts}
+        self._do("CREATE (n:Forgotten) SET n = $columns", columns=left | counted)
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        query = """
+            MATCH (o:Outbox)
+            RETURN o.seq AS seq, o.namespace AS namespace, o.concept_ids AS concept_ids, o.deleted AS deleted,
+                   o.space_name AS space_name, o.space_version AS space_version, o.dimensions AS dimensions
+            ORDER BY seq LIMIT $limit
+        """
+        return [
+            OutboxEntry(
+                position=row["seq"],
+                namespace=row["namespace"],
+                space=rows.space_from(row),
+                concept_ids=tuple(row["concept_ids"]),
+                deleted=row["deleted"],
+                seq=row["seq"],
+            )
+            for row in self._all(query, limit=limit)
+        ]
+
+    def outbox_add(self, entry: OutboxEntry) -> None:
+        columns = {
+            "seq": entry.seq,
+            "namespace": entry.namespace,
+            "space_name": entry.space.name,
+            "space_version": entry.space.version,
+            "dimensions": entry.space.dimensions,
+            "concept_ids": list(entry.concept_ids),
+            "deleted": entry.deleted,
+        }
+        self._do("CREATE (o:Outbox) SET o = $columns", columns=columns)
+
+    def outbox_done(self, position: int) -> None:
+        self._do("MATCH (o:Outbox) WHERE o.seq <= $position DELETE o", position=position)
+
+    def _all(self, query: str, **values: Any) -> list[neo4j.Record]:
+        return list(self._tx.run(query, values))
+
+    def _one(self, query: str, **values: Any) -> neo4j.Record | None:
+        return next(iter(self._all(query, **values)), None)
+
+    def _do(self, query: str, **values: Any) -> None:
+        self._tx.run(query, values).consume()
+
+    def _ids(self, query: str, **values: Any) -> list[str]:
+        return [row["id"] for row in self._all(query, **values)]
+
+    def _count(self, what: str, **values: Any) -> int:
+        row = self._one(f"MATCH {what} RETURN count(n) AS count", **values)
+        assert row is not None  # a count has one row, also of nothing
+        return int(row["count"])
+
+    def _episodes(self, held: Held, query: str, **values: Any) -> list[Episode]:
+        return [rows.episode_from(held.name, row["e"]) for row in self._all(query, key=held.key, **values)]
+
+    def _concepts(self, held: Held, query: str, ids: Sequence[str]) -> list[StoredConcept]:
+        if held.space is None:  # no Episode was ever written
+            return []
+        return [rows.concept_from(held.space, row) for row in self._all(query, key=held.key, ids=list(ids))]

@@ -1,0 +1,135 @@
+"""The connection to a Neo4j server: sessions, constraints and indexes, and errors that say how to mend them.
+
+Knows nothing of Episodes but the names of their indexes. The driver keeps a pool of connections, and repeats a
+transaction that the server asks to repeat, for at most `RETRY_TIME_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import neo4j
+from neo4j import exceptions
+
+from core.errors import FailedPrecondition, SapienceError, Unavailable
+
+SCHEMA_VERSION = 1
+RETRY_TIME_S = 10.0
+"""How long the driver goes on repeating what may succeed when repeated."""
+
+_UNIQUE = {
+    "counter": ("Counter", "name"),
+    "commit": ("Commit", "seq"),
+    "namespace": ("Namespace", "name"),
+    "episode": ("Episode", "id"),
+    "episode_identity": ("Episode", "namespace", "identity"),
+    "concept": ("Concept", "namespace", "id"),
+    "term": ("Term", "namespace", "term"),
+    "speaker": ("Speaker", "namespace", "name"),
+    "entity": ("Entity", "namespace", "normalised"),
+    "fact": ("Fact", "id"),
+    "request": ("Request", "namespace", "request_id"),
+    "outbox": ("Outbox", "seq"),
+    "forgotten": ("Forgotten", "audit_id"),
+}
+_INDEXES = {
+    "commit_by_time": ("Commit", "recorded_at"),
+    "episode_by_commit": ("Episode", "namespace", "seq", "id"),
+    "episode_by_time": ("Episode", "namespace", "told_at", "id"),
+    "episode_by_place": ("Episode", "namespace", "source_name", "conversation", "position"),
+    "fact_by_commit": ("Fact", "namespace", "seq"),
+    "outbox_by_namespace": ("Outbox", "namespace"),
+}
+
+
+class Neo4jServer:
+    """A database of a server, with the constraints and indexes of the record. Safe for many threads."""
+
+    def __init__(self, url: str, user: str, password: str, database: str) -> None:
+        self._url = url
+        self._closed = False
+        try:
+            self._driver = neo4j.GraphDatabase.driver(
+                url,
+                auth=(user, password) if user else None,
+                max_transaction_retry_time=RETRY_TIME_S,
+                notifications_min_severity="OFF",  # an empty store has none of our labels yet: no news
+            )
+        except (exceptions.Neo4jError, exceptions.DriverError, ValueError) as error:
+            raise FailedPrecondition(
+                f"{url!r} is no address of a Neo4j server ({error}); give one such as bolt://localhost:7687",
+                reason="STORE_ADDRESS",
+            ) from error
+        self._database = database or None
+        self._bookmarks = neo4j.GraphDatabase.bookmark_manager()  # on a cluster, reads follow our own writes
+        try:
+            self._make_schema()
+        except BaseException:
+            self._driver.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of the connections. May be repeated."""
+        self._closed = True
+        self._driver.close()
+
+    @contextmanager
+    def session(self) -> Iterator[neo4j.Session]:
+        """A session; what goes wrong in it is raised as ours."""
+        if self._closed:
+            raise Unavailable(f"the record on {self._url} is closed; open it again", reason="STORE_CLOSED")
+        try:
+            with self._driver.session(database=self._database, bookmark_manager=self._bookmarks) as session:
+                yield session
+        except (exceptions.Neo4jError, exceptions.DriverError) as error:
+            raise self._translated(error) from error
+
+    def _make_schema(self) -> None:
+        with self.session() as session:
+            self._check_version(session)
+            for name, (label, *columns) in _UNIQUE.items():
+                listed = ", ".join(f"n.{column}" for column in columns)
+                query = f"CREATE CONSTRAINT {name}_unique IF NOT EXISTS FOR (n:{label}) REQUIRE ({listed}) IS UNIQUE"
+                session.run(query).consume()
+            for name, (label, *columns) in _INDEXES.items():
+                listed = ", ".join(f"n.{column}" for column in columns)
+                query = f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{label}) ON ({listed})"
+                session.run(query).consume()
+            session.run("CALL db.awaitIndexes(300)").consume()
+            # The constraint on its name stands by now: of two that open a new store at once, one makes the node.
+            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0, c.schema = $version"
+            session.run(query, version=SCHEMA_VERSION).consume()
+
+    def _check_version(self, session: neo4j.Session) -> None:
+        made = session.run("MATCH (c:Counter {name: 'seq'}) RETURN c.schema AS version").single()
+        if made is not None and made["version"] > SCHEMA_VERSION:
+            raise FailedPrecondition(
+                f"the record on {self._url} has schema version {made['version']}, and this program knows "
+                f"{SCHEMA_VERSION}; open it with the version that wrote it, or a later one",
+                reason="SCHEMA_TOO_NEW",
+            )
+
+    def _translated(self, error: exceptions.Neo4jError | exceptions.DriverError) -> SapienceError:
+        """The error as ours: Unavailable where trying again may help, else FailedPrecondition with the mend."""
+        code = getattr(error, "code", None) or ""
+        if isinstance(error, exceptions.AuthError):
+            return FailedPrecondition(
+                f"{self._url} does not take the user or password of the record ({code}); "
+                "set those that the Neo4j server was given",
+                reason="STORE_AUTH",
+            )
+        if code == "Neo.ClientError.Database.DatabaseNotFound":
+            return FailedPrecondition(
+                f"{self._url} has no database {self._database!r}; name one that it has, or leave the name empty",
+                reason="STORE_DATABASE",
+            )
+        if isinstance(error, exceptions.ConfigurationError):
+            return FailedPrecondition(f"cannot use {self._url!r}: {error}", reason="STORE_ADDRESS")
+        if code.startswith("Neo.ClientError."):
+            return FailedPrecondition(f"the record on {self._url} refused: {error}", reason="STORE_FAILED")
+        return Unavailable(
+            f"the record on {self._url} does not answer as it should ({code or type(error).__name__}: {error}); "
+            "see that the Neo4j server runs and has disk and memory, and try again",
+            reason="STORE_UNAVAILABLE",
+        )

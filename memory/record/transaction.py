@@ -1,0 +1,217 @@
+"""What a backend of the record brings: transactions, and the small steps within one.
+
+Each step is a statement or a few in the backend's own language; `base` puts them in order. A backend raises
+`core.errors` only, and runs write transactions one after another: from the first `last_commit` of one to its end, no
+other one writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from core.nouns import (
+    AsOf,
+    Episode,
+    EpisodeFilter,
+    Fact,
+    Forgotten,
+    Namespace,
+    NewFact,
+    OutboxEntry,
+    RecordCounts,
+    Space,
+    StoredConcept,
+)
+from memory.record import rows
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A namespace as a transaction finds it. `key` is the seq of the commit that made it, and so never used again."""
+
+    key: int
+    name: str
+    space: Space | None
+    episodes: int
+    concepts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """The ids of all that a deletion takes."""
+
+    episodes: tuple[str, ...]
+    concepts: tuple[str, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The number and the time of a transaction that writes."""
+
+    seq: int
+    recorded_at: int
+
+
+class Transaction(Protocol):
+    """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
+
+    def last_commit(self) -> Commit | None:
+        """The last that was written; in a write transaction, no other can come between."""
+        ...
+
+    def commit(self, commit: Commit) -> None:
+        """Numbers this transaction."""
+        ...
+
+    def seq_at(self, recorded_by: int) -> int:
+        """The last commit at or before a time; 0 if there was none."""
+        ...
+
+    def namespaces(self) -> list[Namespace]:
+        """All, by name."""
+        ...
+
+    def held(self, name: str) -> Held | None:
+        """The namespace of that name."""
+        ...
+
+    def make_namespace(self, name: str, commit: Commit) -> None:
+        """Adds one; its key is the commit's seq."""
+        ...
+
+    def delete_namespace(self, held: Held) -> None:
+        """Deletes it and all that is in it, but not what the outbox and the audit say of it."""
+        ...
+
+    def counts(self, held: Held | None) -> RecordCounts:
+        """Of one, or of the whole store; `seq` is the store's."""
+        ...
+
+    def answer(self, held: Held, request_id: str) -> rows.Row | None:
+        """The stored answer to a request: columns kind, digest, response."""
+        ...
+
+    def store_answer(self, held: Held, request_id: str, kind: str, asked: str, response: str, at: int) -> None:
+        """Keeps the answer to a request."""
+        ...
+
+    def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Id and seq of the Episodes that have one of these identities, by identity."""
+        ...
+
+    def taken(self, episode_ids: Sequence[str]) -> str | None:
+        """One of these ids that an Episode of any namespace has."""
+        ...
+
+    def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
+        """Adds Episodes with their Concepts, and counts them, their speakers and terms. Sets the namespace's space."""
+        ...
+
+    def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
+        """Those that exist, in any order."""
+        ...
+
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        """As `Record.window`."""
+        ...
+
+    def timeline(
+        self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
+    ) -> list[Episode]:
+        """As `Record.timeline`."""
+        ...
+
+    def episodes_after(self, held: Held, after: tuple[int, str], up_to_seq: int, limit: int) -> list[Episode]:
+        """The first by (seq, id) after the one given."""
+        ...
+
+    def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
+        """Those that exist, in any order."""
+        ...
+
+    def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
+        """All Concepts of these Episodes, by ordinal."""
+        ...
+
+    def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
+        """The first ids after the one given, ascending."""
+        ...
+
+    def speakers(self, held: Held) -> dict[str, int]:
+        """As `Record.speakers`."""
+        ...
+
+    def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
+        """How many Concepts hold each of these terms, but for 0."""
+        ...
+
+    def fact(self, held: Held, fact_id: str) -> Fact | None:
+        """The version of that id."""
+        ...
+
+    def fact_id_taken(self, fact_id: str) -> bool:
+        """Whether a Fact of any namespace has that id."""
+        ...
+
+    def write_fact(self, held: Held, fact: NewFact, fact_id: str, commit: Commit) -> None:
+        """Adds a version, and its Entities where there are none. The Episode it names exists."""
+        ...
+
+    def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
+        """As `Record.facts`."""
+        ...
+
+    def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
+        """What `delete` would take: Episodes that all given selectors select, their Concepts, and their Facts.
+
+        With the last assertion of a statement go its retractions that name no Episode: they would keep its words.
+        """
+        ...
+
+    def delete(self, held: Held, going: Going) -> None:
+        """Deletes that, takes it out of all counts, and deletes Entities that only those Facts named."""
+        ...
+
+    def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
+        """Keeps that something was deleted, and how much, with no content."""
+        ...
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        """The first entries, by position."""
+        ...
+
+    def outbox_add(self, entry: OutboxEntry) -> None:
+        """Adds an entry."""
+        ...
+
+    def outbox_done(self, position: int) -> None:
+        """Drops the entries up to this one."""
+        ...
+
+
+class Store(Protocol):
+    """Transactions of a backend. Its errors are `core.errors`."""
+
+    def read(self, work: Callable[[Transaction], _T]) -> _T:
+        """Runs `work` in a transaction that reads."""
+        ...
+
+    def write(self, work: Callable[[Transaction], _T]) -> _T:
+        """Runs `work` in a transaction that is durable when this returns, and undone if it raises.
+
+        `work` may be run again where the store asks for it; nothing of the earlier run remains.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """After a deletion: makes what was deleted unreadable on disk, as far as the store can."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of it. May be repeated."""
+        ...

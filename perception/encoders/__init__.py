@@ -1,0 +1,5 @@
+"""What turns text into vectors. Importing this package imports no torch; loading an encoder does."""
+
+from perception.encoders.base import Encoded, Encoder
+
+__all__ = ["Encoded", "Encoder"]

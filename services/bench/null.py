@@ -1,0 +1,118 @@
+"""The real services around cores that compute nothing: what is left is the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pydantic import SecretStr
+
+from cognition.cycle import Cycle
+from cognition.engine.null import NullLanguageModel
+from core.clock import SystemClock
+from core.ids import RandomIds, concept_id
+from core.models import ModelAddress
+from core.nouns import Concept, Episode, Namespace, OutboxEntry, Source, Space, Span
+from memory.fusion import Contribution
+from memory.recall import RecallHit, RecallQuery, RecallResult
+from services import memory, perception, reasoning
+from services.assembly import Links
+from services.memory.perceiving import RemoteEncoder
+from services.reasoning.links import RemoteMemory, RemotePerceiver
+from services.reasoning.models import Models
+from services.reasoning.traces import Traces
+from services.runtime.server import Server
+from services.runtime.settings import load
+from services.runtime.worker import Worker
+
+PIECES = 5
+HITS = 3
+TEXT = "We rented the small boat for the last week of August and sailed it round the island."
+
+
+class NullRecord:
+    """A record that has one namespace and nothing in it. Only what a recall asks of a record is here."""
+
+    backend = "null"
+
+    def seq(self) -> int:
+        return 1
+
+    def namespaces(self) -> list[Namespace]:
+        return []
+
+    def space_of(self, namespace: str) -> Space | None:
+        return perception.NullEncoder.space
+
+    def speakers(self, namespace: str) -> dict[str, int]:
+        return {"Ada": 1}
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        return []
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class NullIndex:
+    """An index that is never asked."""
+
+    backend = "null"
+
+    def ids(self, space: Space, namespace: str) -> Iterator[str]:
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class NullRecall:
+    """Finds the same Episodes for every question."""
+
+    def __init__(self) -> None:
+        self._result = RecallResult(tuple(_hit(number) for number in range(HITS)), False, 1.0)
+
+    def search(self, query: RecallQuery) -> RecallResult:
+        return self._result
+
+
+def _hit(number: int) -> RecallHit:
+    episode_id = f"01890000-0000-7000-8000-{number:012d}"
+    episode = Episode(episode_id, "bench", Source(name="bench"), "c", number, "Ada", TEXT, 0, "", 0, 1)
+    concept = Concept(concept_id(episode_id, 0), episode_id, 0, Span(TEXT, 0, len(TEXT)))
+    parts = (Contribution("dense", 0.9, 2.0), Contribution("sparse", 9.0, 2.0))
+    return RecallHit(episode, concept, 4.0 - number, parts, 1.0)
+
+
+async def serve(pipe: Connection, token: str) -> None:
+    """Serves perception, memory and reasoning as the local daemon does, and says where."""
+    settings = load().model_copy(update={"listen": "127.0.0.1:0", "token": SecretStr(token)})
+    server = Server(settings)
+    address = f"127.0.0.1:{server.bind()}"
+    links = Links(settings, here=address)
+    clock = SystemClock()
+    record: Any = NullRecord()
+    index: Any = NullIndex()
+    services = [
+        perception.service(perception.Perception("null", perception.NullEncoder, Worker("encoder"))),
+        memory.service(memory.Memory(record, index, RemoteEncoder(links.to("perception")), clock, recall=NullRecall())),
+        reasoning.service(
+            reasoning.Reasoning(
+                Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
+                Models("file:/null", partial(_null_model)),
+                Traces(None, keep=1000),
+                clock,
+                RandomIds(clock),
+            )
+        ),
+    ]
+    await server.start(services)
+    pipe.send(address)
+    await server.run()
+    await links.close()
+
+
+def _null_model(address: ModelAddress) -> NullLanguageModel:
+    return NullLanguageModel(PIECES, "the small boat round the island ")

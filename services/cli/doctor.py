@@ -1,0 +1,174 @@
+"""`sapience doctor`: what is wrong with a set-up, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.errors import SapienceError
+from core.models import ModelAddress, locate
+from services.cli import local, show
+from services.runtime.settings import Settings, load
+
+FREE_BYTES = 1 << 30
+CONNECT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `mend` says what to do where it is not well."""
+
+    what: str
+    well: bool
+    detail: str
+    mend: str = ""
+
+
+def examine() -> bool:
+    """Prints every finding; returns whether anything is wrong."""
+    try:
+        settings = load()
+    except SapienceError as error:
+        show.err.print(f"[red]✗[/red] settings: {show.escape(error.message)}")
+        return True
+    ill = False
+    for finding in findings(settings):
+        ill = ill or not finding.well
+        mark = "[green]✓[/green]" if finding.well else "[red]✗[/red]"
+        show.out.print(f"{mark} {finding.what}: {show.escape(finding.detail)}")
+        if not finding.well:
+            show.out.print(f"    {show.escape(finding.mend)}", style="bold")
+    return ill
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Looks at one thing after another; changes nothing."""
+    yield _python()
+    yield _packages()
+    yield _folder("data folder", settings.data_dir, "SAPIENCE_DATA_DIR")
+    yield _folder("cache folder", settings.cache_dir, "SAPIENCE_CACHE_DIR")
+    yield _token(settings.data_dir)
+    yield _model("encoder", settings.encoder, "SAPIENCE_ENCODER")
+    yield _model("language model", settings.language_model, "SAPIENCE_LANGUAGE_MODEL")
+    yield _device(settings.device)
+    if settings.record == "sqlite":
+        yield _record(settings.data_dir / "record.sqlite")
+    else:
+        yield _reachable("neo4j", settings.neo4j_url, 7687, "SAPIENCE_NEO4J_URL")
+    if settings.index == "qdrant":
+        yield _reachable("qdrant", settings.qdrant_url, settings.qdrant_grpc_port, "SAPIENCE_QDRANT_URL")
+    yield _daemon(settings.data_dir)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), version, "Python 3.11 or newer is needed")
+
+
+def _packages() -> Finding:
+    needed = {"torch": "reasoning", "sentence_transformers": "perception", "qdrant_edge": "memory", "gguf": "reasoning"}
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    return Finding(
+        "packages",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else "all that local services need are installed",
+        "install them: uv sync --extra all, or make environment",
+    )
+
+
+def _folder(what: str, path: Path, variable: str) -> Finding:
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(
+            what, False, f"{path} cannot be written", f"set {variable} to a folder that can, or mend its owner"
+        )
+    free = shutil.disk_usage(nearest).free
+    return Finding(
+        what,
+        free >= FREE_BYTES,
+        f"{path}, {free / 2**30:.1f} GiB free",
+        f"free some space, or set {variable} elsewhere",
+    )
+
+
+def _token(data_dir: Path) -> Finding:
+    path = data_dir / "token"
+    if not path.exists():
+        return Finding("token", True, "none yet; the first command makes one")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return Finding("token", not mode & 0o077, f"{path} has mode {mode:04o}", f"others can read it: chmod 600 {path}")
+
+
+def _model(what: str, address: str, variable: str) -> Finding:
+    return _tried(
+        what,
+        lambda: f"{address} at {locate(ModelAddress.parse(address, field=variable))}",
+        f"set {variable} to a model that is there",
+    )
+
+
+def _device(device: str) -> Finding:
+    def look() -> str:
+        import torch
+
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise SapienceError(f"{device} is asked for, and torch {torch.__version__} finds no GPU", reason="NO_GPU")
+        found = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+        return f"{device}: {found}"
+
+    return _tried("device", look, "set SAPIENCE_DEVICE=cpu, or install the GPU's driver")
+
+
+def _record(path: Path) -> Finding:
+    def look() -> str:
+        if not path.exists():
+            return "none yet"
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise SapienceError(f"{path}: {error}", reason="BAD_RECORD") from error
+        finally:
+            database.close()
+        if verdict != "ok":
+            raise SapienceError(f"{path}: {verdict}", reason="BAD_RECORD")
+        return f"{path}, {path.stat().st_size / 2**20:.1f} MiB, sound"
+
+    return _tried("record", look, "restore it from an export: sapience restore FILE")
+
+
+def _reachable(what: str, url: str, port: int, variable: str) -> Finding:
+    parts = urlsplit(url)
+    where = (parts.hostname or url, parts.port or port)
+
+    def look() -> str:
+        try:
+            socket.create_connection(where, CONNECT_S).close()
+        except OSError as error:
+            raise SapienceError(f"{where[0]}:{where[1]}: {error}", reason="UNREACHABLE") from error
+        return f"{where[0]}:{where[1]} answers"
+
+    return _tried(what, look, f"start it, or set {variable} to where it is")
+
+
+def _daemon(data_dir: Path) -> Finding:
+    about = local.running(data_dir)
+    if about is None:
+        return Finding("daemon", True, "not running; the first command starts it")
+    return Finding("daemon", True, f"serving at {about['address']} as process {about['pid']}")
+
+
+def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:
+    try:
+        return Finding(what, True, look())
+    except SapienceError as error:
+        return Finding(what, False, error.message, mend)

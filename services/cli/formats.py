@@ -1,0 +1,203 @@
+"""What `sapience import` reads: plain text, Markdown, JSON Lines chats, and OpenAI's messages.
+
+    .txt .text           paragraphs, parted by empty lines             one document
+    .md .markdown        paragraphs, list items and headings           one document
+    .jsonl .ndjson       {"speaker", "text", "time"} a line            one conversation
+    .json                {"messages": [{"role", "content"}]}           one conversation
+
+A file is read whole before anything is sent: one that is broken is refused whole, with the place of the fault.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from sapience import NewEpisode
+
+from core.errors import InvalidArgument
+
+MOST_BYTES = 60_000
+"""Longer paragraphs are parted at a line or a sentence; the service takes 64 KiB."""
+
+
+def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
+    """The Episodes of a file. `told_at` stands in for times that the file does not give; else its modification time.
+
+    Raises InvalidArgument (field = the file) for what cannot be read.
+    """
+    text = _decoded(path)
+    modified = told_at or datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    match path.suffix.lower():
+        case ".txt" | ".text":
+            return list(_document(path, _paragraphs(text), modified))
+        case ".md" | ".markdown":
+            return list(_document(path, _markdown_blocks(text), modified))
+        case ".jsonl" | ".ndjson":
+            return list(_chat(path, text, modified))
+        case ".json":
+            return list(_messages(path, text, modified))
+    raise _fault(path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl and .json are read")
+
+
+def _decoded(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _fault(path, f"cannot be read: {error.strerror}") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise _fault(
+            path,
+            f"is not UTF-8: byte {error.start} (line {line}) is 0x{data[error.start]:02x}; "
+            f"`iconv -f WINDOWS-1252 -t UTF-8 {path.name}` converts a common encoding",
+        ) from error
+    if not text.strip():
+        raise _fault(path, "is empty")
+    return text
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for block in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
+        if block.strip():
+            yield block.strip("\n")
+
+
+def _markdown_blocks(text: str) -> Iterator[str]:
+    """Paragraphs; each list item alone; every block under a heading is told with it, since it says what it is about."""
+    heading = ""
+    for paragraph in _paragraphs(text):
+        for block in re.split(r"\n(?=[ \t]*(?:[-*+]|\d+[.)])[ \t]|#{1,6}[ \t])", paragraph):
+            first, _, rest = block.partition("\n")
+            if match := re.match(r"#{1,6}[ \t]+(.*?)[ \t#]*$", first):
+                heading = match.group(1)
+                block = rest
+            if block.strip():
+                yield f"{heading}: {block.strip()}" if heading else block.strip()
+
+
+def _document(path: Path, blocks: Iterator[str], told_at: datetime) -> Iterator[NewEpisode]:
+    """Each block by its own words: an edited document adds what is new in it, and repeats nothing."""
+    seen: Counter[str] = Counter()
+    for place, block in enumerate(part for whole in blocks for part in _parted(whole)):
+        digest = blake2b(block.encode(), digest_size=12).hexdigest()
+        seen[digest] += 1
+        yield NewEpisode(
+            text=block,
+            told_at=told_at,
+            conversation=path.name,
+            position=place,
+            source=path.name,
+            kind="document",
+            external_id=f"{digest}-{seen[digest]}",
+        )
+
+
+def _parted(block: str) -> Iterator[str]:
+    while len(block.encode()) > MOST_BYTES:
+        head = block.encode()[:MOST_BYTES].decode(errors="ignore")
+        cut = max(head.rfind("\n"), head.rfind(". ") + 1, 0) or len(head)
+        yield block[:cut].strip()
+        block = block[cut:].strip()
+    if block:
+        yield block
+
+
+def _chat(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        turn = _parsed(path, line, f"line {number}")
+        if isinstance(turn, dict) and "messages" in turn:
+            yield from _conversation(path, turn, f"{path.stem}/{number}", default, f"line {number}")
+            continue
+        if not isinstance(turn, dict) or not isinstance(turn.get("text"), str):
+            raise _fault(path, f'line {number} is no turn; write {{"speaker": ..., "text": ..., "time": ...}}')
+        if not turn["text"].strip():
+            raise _fault(path, f'line {number} has an empty "text"')
+        yield NewEpisode(
+            text=turn["text"],
+            speaker=str(turn.get("speaker") or ""),
+            told_at=_time(path, turn.get("time"), default, f"line {number}"),
+            conversation=str(turn.get("conversation") or path.stem),
+            position=number - 1,
+            source=path.name,
+            kind="testimony",
+            external_id=str(turn.get("id") or ""),
+        )
+
+
+def _messages(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
+    whole = _parsed(path, text, "the file")
+    conversations = whole if isinstance(whole, list) and whole and "messages" in whole[0] else [whole]
+    for number, conversation in enumerate(conversations, 1):
+        one = {"messages": conversation} if isinstance(conversation, list) else conversation
+        name = path.stem if len(conversations) == 1 else f"{path.stem}/{number}"
+        yield from _conversation(path, one, name, default, f"conversation {number}")
+
+
+def _conversation(path: Path, whole: Any, name: str, default: datetime, where: str) -> Iterator[NewEpisode]:
+    messages = whole.get("messages") if isinstance(whole, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise _fault(path, f'{where} has no "messages" list; OpenAI\'s messages format is read')
+    for place, message in enumerate(messages):
+        at = f"{where}, message {place + 1}"
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise _fault(path, f'{at} has no "role"')
+        said = _content(path, message.get("content"), at)
+        if not said.strip():
+            continue  # a call of a tool, say: nothing was told
+        yield NewEpisode(
+            text=said,
+            speaker=str(message.get("name") or message["role"]),
+            told_at=_time(path, message.get("time") or message.get("created_at"), default, at),
+            conversation=str(whole.get("id") or name),
+            position=place,
+            source=path.name,
+            kind="testimony",
+            external_id=str(message.get("id") or ""),
+        )
+
+
+def _content(path: Path, content: Any, at: str) -> str:
+    """A message's text: a string, or the texts of a list of parts."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [part.get("text") or "" for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return "\n".join(parts)
+    raise _fault(path, f'{at} has a "content" that is neither text nor a list of parts')
+
+
+def _parsed(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _fault(path, f"{where} is no JSON: {error.msg} (column {error.colno})") from error
+
+
+def _time(path: Path, value: Any, default: datetime, where: str) -> datetime:
+    """RFC 3339, or seconds since 1970; UTC where no offset is given."""
+    if value is None:
+        return default
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromisoformat(value)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise _fault(path, f"{where} has the time {value!r}; write for example 2026-03-01T18:04:00+01:00") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _fault(path: Path, what: str) -> InvalidArgument:
+    return InvalidArgument(f"{path} {what}", field=str(path), reason="BAD_FILE")

@@ -1,0 +1,56 @@
+"""How results look in a terminal. Plain text when piped: rich leaves colour out by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sapience
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def when(moment: datetime) -> str:
+    """A time to the minute, UTC."""
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def citations(answer: sapience.Answer) -> None:
+    """The evidence, numbered, then confidence and where to read more."""
+    for number, one in enumerate(answer.citations, 1):
+        who = escape(one.speaker or "—")
+        out.print(
+            f"  [bold]{number}[/bold] [cyan]{escape(one.source)}[/cyan] · {who} · {when(one.told_at)} · {one.support:.2f}"
+        )
+        out.print(f"    “{escape(one.quote)}”", style="dim")
+    out.print(
+        f"  confidence {answer.confidence:.2f} ({answer.confidence_method}) · "
+        f"{answer.wording} · trace [bold]{answer.trace_id}[/bold]",
+        style="dim",
+    )
+
+
+def hits(found: Iterable[sapience.Hit]) -> None:
+    """What a recall found, and why."""
+    for number, hit in enumerate(found, 1):
+        episode = hit.episode
+        why = ", ".join(f"{channel.channel} {channel.raw:.2f}" for channel in hit.channels)
+        out.print(
+            f"[bold]{number:>3}[/bold] {hit.score:6.2f}  [cyan]{escape(episode.speaker or '—')}[/cyan] "
+            f"{when(episode.told_at)}  {escape(episode.text)}"
+        )
+        out.print(f"            {why} · support {hit.support:.2f} · {episode.id}", style="dim")
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A plain table; the first column to the left, the others to the right."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    out.print(made)

@@ -1,0 +1,322 @@
+"""Recall through the real stores: what is found, in which order, why, and what must never be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.clock import ManualClock
+from core.errors import FailedPrecondition, InvalidArgument, NotFound
+from core.ids import RandomIds
+from core.nouns import (
+    AsOf,
+    EpisodeFilter,
+    Float32,
+    Interval,
+    PerceivedConcept,
+    PerceivedEpisode,
+    Source,
+    SourceKind,
+    Space,
+    Span,
+)
+from memory import recipes
+from memory.analysis import document_terms, episode_context
+from memory.index.edge import EdgeIndex
+from memory.indexing import Indexer
+from memory.recall import Recall, RecallHit, RecallQuery, RecallResult, dense_text
+from memory.recipes import RECIPES, Recipe
+from memory.record.sqlite import SqliteRecord
+from memory.support import SUPPORTED, elsewhere, support
+
+TOPICS = ("boat", "garden", "music", "weather")
+SPACE = Space("topics", "1", len(TOPICS) + 1)
+SOURCE = "chat"
+
+
+def vector(*topics: str) -> Float32:
+    """A unit vector between the topics; with none, one of its own that is far from all of them."""
+    raw = np.array([float(topic in topics) for topic in TOPICS] + [0.0 if topics else 1.0], dtype=np.float32)
+    return raw / np.linalg.norm(raw)
+
+
+@dataclass
+class Memory:
+    """One namespace, filled turn by turn."""
+
+    record: SqliteRecord
+    index: EdgeIndex
+    recall: Recall
+    turns: int = 0
+
+    def tell(
+        self,
+        text: str,
+        *topics: str,
+        speaker: str = "Ada",
+        at: int | None = None,
+        kind: SourceKind = SourceKind.TESTIMONY,
+        conversation: str = "talk",
+        namespace: str = "home",
+    ) -> str:
+        """Adds a turn, each sentence (after a "|") a Concept, and returns its Episode's id."""
+        self.turns += 1
+        told_at = self.turns if at is None else at
+        concepts, byte = [], 0
+        for part in text.split("|"):
+            span = Span(part, byte, byte + len(part.encode()))
+            byte = span.end_byte
+            terms = document_terms(part, episode_context(speaker, told_at))
+            concepts.append(PerceivedConcept(span, vector(*topics), terms))
+        episode = PerceivedEpisode(
+            Source(kind, SOURCE), text.replace("|", ""), told_at, tuple(concepts), conversation, self.turns, speaker
+        )
+        (remembered,) = self.record.remember(namespace, SPACE, [episode])
+        return remembered.episode_id
+
+    def ask(self, text: str, *topics: str, dense: bool = True, **changes: object) -> RecallResult:
+        indexer = Indexer(self.record, self.index)
+        while indexer.drain() is not None:
+            pass
+        query = RecallQuery("home", text, SPACE, vector(*topics) if dense else None)
+        return self.recall.search(replace(query, **changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    clock = ManualClock(1_700_000_000_000_000)
+    record = SqliteRecord(tmp_path / "record.db", clock, RandomIds(clock, seed=1))
+    index = EdgeIndex(tmp_path / "index")
+    record.create_namespace("home")
+    yield Memory(record, index, Recall(record, index))
+    index.close()
+    record.close()
+
+
+def ids(result: RecallResult) -> list[str]:
+    return [hit.episode.id for hit in result.hits]
+
+
+def raw(hit: RecallHit, channel: str) -> float:
+    return next(part.raw for part in hit.channels if part.channel == channel)
+
+
+def test_words_and_vectors_both_find(memory: Memory) -> None:
+    by_words = memory.tell("The regatta was on Sunday.")
+    memory.tell("It rained.", "weather", conversation="other")
+    by_vector = memory.tell("We sailed all day.", "boat", conversation="third")
+    assert set(ids(memory.ask("regatta", "boat"))[:2]) == {by_words, by_vector}
+    assert ids(memory.ask("regatta", "boat", recipe="sparse")) == [by_words]
+    assert ids(memory.ask("regatta", "boat", recipe="dense"))[0] == by_vector
+
+
+def test_every_candidate_is_judged_on_every_channel(memory: Memory) -> None:
+    memory.tell("A boat.", "boat")
+    memory.tell("Oars.", "boat", conversation="other")
+    few = Recipe("few", candidates=1)
+    result = memory.ask("oars", "boat", limit=1)
+    assert [part.channel for part in result.hits[0].channels] == ["dense", "sparse", "neighbours", "statement"]
+    for hit in memory.ask("oars", "boat").hits:
+        assert raw(hit, "dense") == pytest.approx(1)
+        assert (raw(hit, "sparse") > 0) == (hit.episode.text == "Oars.")
+    assert few.candidates == 1
+
+
+def test_fused_parts_add_up_to_the_score(memory: Memory) -> None:
+    for topic in TOPICS:
+        memory.tell(f"About {topic}.", topic)
+    for recipe in RECIPES:
+        for hit in memory.ask("Ada on the garden?", "garden", recipe=recipe).hits:
+            assert hit.score == pytest.approx(math.fsum(part.fused for part in hit.channels))
+
+
+def test_the_answer_beside_a_question_is_found_by_the_words_of_the_question(memory: Memory) -> None:
+    for _ in range(6):
+        memory.tell("Nothing much.", conversation="noise")
+    memory.tell("What is the yacht called?", "boat", speaker="Ben")
+    reply = memory.tell("Windflower.", speaker="Ada")
+    memory.tell("Nothing much.", speaker="Ben", conversation="noise")
+    result = memory.ask("name of the yacht", "boat")
+    assert reply in ids(result)[:2]
+    assert result.hits[ids(result).index(reply)].coverage == result.hits[0].coverage > 0
+
+
+def test_who_is_named_comes_first(memory: Memory) -> None:
+    ben = memory.tell("I bought a boat.", "boat", speaker="Ben", conversation="one")
+    ada = memory.tell("I bought a boat.", "boat", speaker="Ada", conversation="two")
+    assert ids(memory.ask("What did Ada buy?", "boat"))[0] == ada
+    assert ids(memory.ask("What did Ben buy?", "boat"))[0] == ben
+    assert "speaker" not in {part.channel for part in memory.ask("bought", "boat").hits[0].channels}
+
+
+def test_a_statement_comes_before_a_question_of_the_same_words(memory: Memory) -> None:
+    asked = memory.tell("The boat is blue?", "boat", conversation="one")
+    said = memory.tell("The boat is blue.", "boat", conversation="two")
+    assert ids(memory.ask("colour of the boat", "boat")) == [said, asked]
+
+
+def test_the_best_concept_is_shown(memory: Memory) -> None:
+    memory.tell("Hello.|The boat sank.|Goodbye.")
+    (hit,) = memory.ask("Which boat?", "boat").hits
+    assert (hit.concept.span.text, hit.concept.ordinal, hit.concept.episode_id) == (
+        "The boat sank.", 1, hit.episode.id,
+    )  # fmt: skip
+
+
+def test_what_was_told_later_is_not_found_and_does_not_speak_for_its_neighbour(memory: Memory) -> None:
+    first = memory.tell("Good morning.", "weather", at=10)
+    memory.tell("The boat sank.", "boat", at=20)
+    before = memory.ask("boat", "boat", as_of=AsOf(told_by=15))
+    assert ids(before) == [first]
+    assert before.hits[0].coverage == 0
+    assert memory.ask("boat", "boat", as_of=AsOf(told_by=25)).hits[1].coverage == 1
+
+
+def test_what_was_committed_later_is_not_found(memory: Memory) -> None:
+    first = memory.tell("A boat.", "boat")
+    seq = memory.record.seq()
+    memory.tell("Another boat.", "boat")
+    assert ids(memory.ask("boat", "boat", as_of=AsOf(seq=seq))) == [first]
+
+
+def test_our_own_words_are_no_evidence_and_support_none(memory: Memory) -> None:
+    told = memory.tell("Good morning.", "weather")
+    own = memory.tell("The boat sank.", "boat", kind=SourceKind.SELF)
+    (hit,) = memory.ask("boat", "boat").hits
+    assert (hit.episode.id, hit.coverage) == (told, 0)
+    assert own in ids(memory.ask("boat", "boat", where=EpisodeFilter(kinds=(SourceKind.SELF,))))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        EpisodeFilter(speakers=("Ada",)),
+        EpisodeFilter(conversations=("one",)),
+        EpisodeFilter(told=Interval(0, 3)),
+        EpisodeFilter(speakers=("Nobody",)),
+    ],
+)
+def test_filters_are_exact(memory: Memory, where: EpisodeFilter) -> None:
+    for speaker, conversation in (("Ada", "one"), ("Ben", "one"), ("Ada", "two"), ("Ben", "two")):
+        memory.tell("A boat.", "boat", speaker=speaker, conversation=conversation)
+    everything = [hit.episode for hit in memory.ask("boat", "boat").hits]
+    assert len(everything) == 4
+    allowed = {episode.id for episode in everything if where.allows(episode, AsOf())}
+    assert set(ids(memory.ask("boat", "boat", where=where))) == allowed
+
+
+def test_pages_are_cut_from_one_ranking(memory: Memory) -> None:
+    for turn in range(7):
+        memory.tell(f"Boat number {turn}.", "boat", conversation=str(turn))
+    whole = memory.ask("boat number 3", "boat", limit=7)
+    pages = [memory.ask("boat number 3", "boat", limit=3, offset=offset) for offset in (0, 3, 6, 9)]
+    assert [one for page in pages for one in ids(page)] == ids(whole)
+    assert [page.has_more for page in pages] == [True, True, False, False]
+
+
+def test_the_token_budget_is_never_exceeded(memory: Memory) -> None:
+    for conversation in ("one", "two", "three"):
+        memory.tell("Boat, 16 bytes é", "boat", conversation=conversation)
+    result = memory.ask("boat", "boat", token_budget=9)
+    assert (len(result.hits), result.has_more) == (2, True)
+    assert memory.ask("boat", "boat", token_budget=4) == RecallResult((), True, 1.0, "default")
+
+
+def test_known_terms_is_the_share_of_idf_that_the_namespace_knows(memory: Memory) -> None:
+    memory.tell("A boat.", "boat")
+    assert memory.ask("boat", "boat").known_terms == 1
+    assert 0 < memory.ask("boat zeppelin", "boat").known_terms < 0.5
+    assert memory.ask("zeppelin", "boat").known_terms == 0
+    assert memory.ask("what is it?", "boat").known_terms == 0
+
+
+def test_another_namespace_is_never_seen_nor_counted(memory: Memory) -> None:
+    memory.record.create_namespace("away")
+    memory.tell("A boat.", "boat", namespace="away", speaker="Ben")
+    assert memory.ask("boat", "boat") == RecallResult()
+    mine = memory.tell("Rain.", "weather")
+    result = memory.ask("boat", "boat")
+    assert (ids(result), result.known_terms) == ([mine], 0)
+
+
+def test_what_is_forgotten_but_still_indexed_is_not_found(memory: Memory) -> None:
+    gone = memory.tell("A boat.", "boat")
+    memory.ask("boat", "boat")
+    memory.record.forget("home", episode_ids=[gone])
+    assert memory.recall.search(RecallQuery("home", "boat", SPACE, vector("boat"))).hits == ()
+
+
+def test_no_vector_leaves_the_dense_channel_out(memory: Memory) -> None:
+    found = memory.tell("A boat.", "boat")
+    (hit,) = memory.ask("boat", dense=False).hits
+    assert hit.episode.id == found
+    assert "dense" not in {part.channel for part in hit.channels}
+
+
+def test_names_of_speakers_are_not_encoded(memory: Memory) -> None:
+    memory.tell("A boat.", speaker="Ben Marsh")
+    assert memory.recall.dense_text("home", "What is Ben's boat called?") == "What is boat called?"
+    assert dense_text("What is Ben's boat called?", ["Ben Marsh"]) == "What is boat called?"
+
+
+def test_dense_text_follows_the_recipe(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.tell("A boat.", speaker="Ben")
+    monkeypatch.setattr(recipes, "RECIPES", {"plain": Recipe("plain", strip_names=False)})
+    assert memory.recall.dense_text("home", "Ben's boat", "plain") == "Ben's boat"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"recipe": "best"}, "recipe", "'best'; one of default, dense, sparse, rrf"),
+        ({"limit": 0}, "limit", "limit is 0"),
+        ({"offset": -1}, "offset", "offset is -1"),
+        ({"token_budget": -5}, "token_budget", "token_budget is -5"),
+        ({"dense_vector": np.ones(3, np.float32)}, "vector", r"\[3\].*\[5\]"),
+        ({"dense_vector": np.zeros(5, np.float32)}, "vector", "length is 0"),
+        ({"dense_vector": np.full(5, np.nan, np.float32)}, "vector", "length is nan"),
+    ],
+)
+def test_bad_arguments_are_named(memory: Memory, changes: dict[str, object], field: str, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words) as error:
+        memory.ask("boat", **changes)
+    assert error.value.field == field
+
+
+def test_an_unknown_namespace_is_not_found(memory: Memory) -> None:
+    with pytest.raises(NotFound) as error:
+        memory.ask("boat", namespace="nowhere")
+    assert error.value.reason == "NAMESPACE_NOT_FOUND"
+
+
+def test_vectors_of_another_space_are_refused(memory: Memory) -> None:
+    memory.tell("A boat.", "boat")
+    with pytest.raises(FailedPrecondition, match=r"topics@1\[5\].*other@2\[5\]") as error:
+        memory.ask("boat", "boat", space=Space("other", "2", 5))
+    assert error.value.reason == "SPACE_MISMATCH"
+
+
+def test_support_tells_an_answer_from_the_best_of_nothing(memory: Memory) -> None:
+    for topic in TOPICS:
+        memory.tell(f"Ada spoke about the {topic} for an hour.", topic, conversation=topic)
+    good, bad = memory.ask("garden", "garden"), memory.ask("Where was the treaty signed?")
+    assert support(good.hits[0], good) > 0.9 > SUPPORTED > 0.1 > support(bad.hits[0], bad)
+
+
+def test_support_falls_where_somebody_else_said_it(memory: Memory) -> None:
+    memory.tell("I planted roses.", "garden", speaker="Ben", conversation="one")
+    memory.tell("I like rain.", "weather", speaker="Ada", conversation="two")
+    ada, ben = memory.ask("Which roses did Ada plant?", "garden"), memory.ask("Which roses did Ben plant?", "garden")
+    assert elsewhere(ada) > 0 == elsewhere(ben) == elsewhere(memory.ask("Which roses?", "garden"))
+    assert max(support(hit, ada) for hit in ada.hits) < max(support(hit, ben) for hit in ben.hits)
+
+
+def test_support_stands_without_the_dense_channel(memory: Memory) -> None:
+    memory.tell("The boat sank.", "boat")
+    result = memory.ask("boat", recipe="sparse")
+    assert 0 < support(result.hits[0], result) < 1
