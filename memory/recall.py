@@ -213,8 +213,7 @@ def _checked(query: RecallQuery) -> Float32 | None:
         return None
     if query.dense_vector.shape != (query.space.dimensions,):
         raise InvalidArgument(
-            f"the vector has shape {list(query.dense_vector.shape)}; {query.space} asks for "
-            f"[{query.space.dimensions}]",
+            f"the vector has shape {list(query.dense_vector.shape)}; {query.space} asks for [{query.space.dimensions}]",
             field="vector",
         )
     vector = query.dense_vector.astype(np.float32)

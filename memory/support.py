@@ -17,7 +17,7 @@ speaker about what the other did. L2 penalty 1 on standardised figures; rounded 
 
 What it does, by the best of the first three hits, each conversation judged by weights fitted on the others:
 
-| threshold | answerable refused | of those with evidence in the first 3 | other conversation refused | adversarial refused |
+| refused below | answerable | those with evidence in the first 3 | other conversation | adversarial |
 |---|---|---|---|---|
 | 0.4 | 9% | 5% | 81% | 30% |
 | 0.5 | 14% | 10% | 87% | 41% |

@@ -60,7 +60,7 @@ def sole_owner(data_dir: Path) -> Iterator[None]:
     with (data_dir / "daemon.lock").open("a+") as file:
         if not _locked(file):
             raise FailedPrecondition(
-                f"another process works on {data_dir}; `sapience down` stops it, SAPIENCE_DATA_DIR names another folder",
+                f"another process works on {data_dir}; `sapience down` stops it, or use another SAPIENCE_DATA_DIR",
                 reason="DATA_FOLDER_IN_USE",
             )
         (data_dir / "daemon.json").unlink(missing_ok=True)  # of one that was killed

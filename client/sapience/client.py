@@ -13,12 +13,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import grpc
 
-from sapience import calls, discovery, types
+from sapience import calls, discovery, types, wire
 from sapience.calls import facts, memory, reasoning, system
-from sapience.errors import from_rpc
+from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window
 from sapience.session import Session, channel_options, target
 from sapience.v1 import memory_pb2
+
+__all__ = ["Client", "Stream", "connect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,8 +103,8 @@ class Stream(Iterator[T], Generic[T]):
 class _Feed:
     """The requests of a call, put in by the caller's thread and taken out by gRPC's.
 
-    So the caller's own iterable runs, and raises, in the caller's thread. Holds at most `size`; once the call is over,
-    nothing waits any more.
+    So the caller's own iterable runs, and raises, in the caller's thread. At most `size` wait (0: whoever sends keeps
+    the bound); once the call is over nobody waits any more, on either side.
     """
 
     def __init__(self, size: int) -> None:
@@ -112,7 +114,8 @@ class _Feed:
         return iter(self._requests.get, None)
 
     def attach(self, call: Any) -> None:
-        call.add_done_callback(lambda _: self._drain())
+        """Lets the end of the call end the feed."""
+        call.add_done_callback(lambda _: self._release())
 
     def send(self, request: Any) -> None:
         self._requests.put(request)
@@ -120,16 +123,16 @@ class _Feed:
     def end(self) -> None:
         self._requests.put(None)
 
-    def _drain(self) -> None:
-        while True:
-            try:
-                self._requests.get_nowait()
-            except queue.Empty:
-                return
+    def _release(self) -> None:
+        try:
+            while True:
+                self._requests.get_nowait()  # room for a sender that waits
+        except queue.Empty:
+            self._requests.put(None)  # and something for a taker that waits
 
 
 def _unary(build: Callable[P, calls.Call[T]]) -> Callable[Concatenate[Client, P], T]:
-    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._run(build(*args, **kwargs))
 
     calls.present(method, build, "{}")
@@ -137,7 +140,7 @@ def _unary(build: Callable[P, calls.Call[T]]) -> Callable[Concatenate[Client, P]
 
 
 def _streaming(build: Callable[P, calls.Streaming[T]]) -> Callable[Concatenate[Client, P], Stream[T]]:
-    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
         return self._stream(build(*args, **kwargs))
 
     calls.present(method, build, "Stream[{}]")
@@ -145,7 +148,7 @@ def _streaming(build: Callable[P, calls.Streaming[T]]) -> Callable[Concatenate[C
 
 
 def _answering(build: Callable[P, calls.Streaming[types.Event]]) -> Callable[Concatenate[Client, P], types.Answer]:
-    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> types.Answer:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> types.Answer:
         answer = None
         with self._stream(build(*args, **kwargs)) as events:
             for event in events:  # to the very end: a call that is left early counts as cancelled on the service
@@ -196,39 +199,41 @@ class Client(Session):
         self,
         episodes: Iterable[types.NewEpisode],
         *,
-        window: int = 64,
+        window: int = 256,
         namespace: str | None = None,
         timeout: float | None = None,
-    ) -> Generator[types.Remembered | types.Refused, None, None]:
+    ) -> Generator[types.Remembered | SapienceError, None, None]:
         """Remembers Episode after Episode over one stream; gives one outcome for each, in order.
 
-        An Episode that is refused gives a Refused, and the others go on. `window` is how many may be unacknowledged: so
-        many are read from `episodes` ahead of the outcome that is given. Whatever was given as Remembered is durable,
-        whatever comes after; telling it again gives a duplicate. Leaving the iterator early cancels the stream.
+        An Episode that is refused gives its error, as a value, and the others go on. `window` is how many may be
+        unacknowledged: so many are read from `episodes` ahead of the outcome that is given. What was given as
+        Remembered is durable, whatever comes after; telling it again gives a duplicate. Leaving the iterator early
+        cancels the stream. Raises where the stream itself breaks.
         """
         pending = Window(self.namespace if namespace is None else namespace, window)
-        feed = _Feed(window + 1)  # room for the end as well: sending never waits here
+        feed = _Feed(0)  # the window bounds it
         self._ensure_namespace(namespace, timeout)
         call = self._method("memory", "RememberStream")(iter(feed), **self._options("memory", timeout))
+        feed.attach(call)
+
+        def outcome() -> types.Remembered | SapienceError:
+            return pending.refused_here() or pending.acknowledged(next(call, None))
+
         try:
             for episode in episodes:
                 request = pending.offer(episode)
                 if request is not None:
                     feed.send(request)
                 if pending.full:
-                    yield self._outcome(pending, call)
+                    yield outcome()
             feed.end()
             while pending:
-                yield self._outcome(pending, call)
-            next(call, None)  # the status: without it the service would see a call that was cancelled
+                yield outcome()
+            next(call, None)  # to the very end: a call that is left early counts as cancelled on the service
         except grpc.RpcError as error:
             raise from_rpc(error, self._where("memory")) from error
         finally:
             call.cancel()
-            feed.end()
-
-    def _outcome(self, pending: Window, call: Any) -> types.Remembered | types.Refused:
-        return pending.refused_here() or pending.acknowledged(next(call, None))
 
     def import_(
         self,
@@ -238,23 +243,22 @@ class Client(Session):
         timeout: float | None = None,
     ) -> types.ImportResult:
         """Takes what `export` gave, duplicates recognised: ids and `told_at` are kept, commits are this store's own."""
-        self._ensure_namespace(namespace, timeout)
         feed = _Feed(16)
+        self._ensure_namespace(namespace, timeout)
         call = self._method("memory", "Import").future(iter(feed), **self._options("memory", timeout))
         feed.attach(call)
         try:
-            for request in memory.import_requests(self.namespace if namespace is None else namespace, records):
+            feed.send(memory.import_opening(self.namespace if namespace is None else namespace))
+            for record in records:
                 if call.done():
                     break
-                feed.send(request)
+                feed.send(memory.import_record(record))
             feed.end()
-            return memory.read_import(call.result())
+            return wire.read_plain(types.ImportResult, call.result())
         except grpc.RpcError as error:
             raise from_rpc(error, self._where("memory")) from error
         finally:
-            if not call.done():
-                call.cancel()
-                feed.end()
+            call.cancel()
 
     def close(self) -> None:
         """Closes the channels; calls at work are cancelled, and the client cannot be used any more."""

@@ -20,6 +20,7 @@ classes: a naive datetime is refused here, before anything is sent, as an Invali
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import grpc
@@ -175,7 +176,8 @@ def _make(
 
 
 def _rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
-    for key, value in error.trailing_metadata() or ():
+    trailing: Iterable[tuple[str, bytes]] = error.trailing_metadata() or ()
+    for key, value in trailing:
         if key == DETAILS_KEY:
             try:
                 return status_pb2.Status.FromString(value)

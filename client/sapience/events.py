@@ -20,7 +20,7 @@ _PLAIN: dict[str, type[types.Event]] = {
 
 def read_event(event: reasoning_pb2.ReasonEvent) -> types.Event | None:
     """An event; None for a kind that only a newer service knows."""
-    head: dict[str, Any] = {"seq": event.seq, "trace_id": event.trace_id, "time": wire.read_time(event, "time")}
+    head: dict[str, Any] = {"seq": event.seq, "trace_id": event.trace_id, "time": wire.read_moment(event, "time")}
     match event.WhichOneof("event"):
         case "recall":
             found = event.recall.found
@@ -37,7 +37,9 @@ def read_event(event: reasoning_pb2.ReasonEvent) -> types.Event | None:
             return _read_answer(head, event.answer)
         case str(name) if name in _PLAIN:
             kind, body = _PLAIN[name], getattr(event, name)
-            return kind(**head, **{field.name: getattr(body, field.name) for field in fields(kind) if field.name not in head})
+            return kind(
+                **head, **{field.name: getattr(body, field.name) for field in fields(kind) if field.name not in head}
+            )
     return None
 
 
@@ -63,8 +65,9 @@ def _read_citation(value: reasoning_pb2.Citation) -> types.Citation:
         start_byte=value.start_byte,
         end_byte=value.end_byte,
         speaker=value.speaker,
-        source=wire.read_source(value.source),
-        told_at=wire.read_time(value, "told_at"),
+        source=value.source.name,
+        kind=wire.read_enum(types.SourceKind, value.source.kind),
+        told_at=wire.read_moment(value, "told_at"),
         support=value.support,
         external_id=value.external_id,
     )
@@ -76,7 +79,7 @@ def read_trace(value: reasoning_pb2.Trace) -> types.Trace:
         id=value.id,
         namespace=value.namespace,
         text=value.text,
-        asked_at=wire.read_time(value, "asked_at"),
+        asked_at=wire.read_moment(value, "asked_at"),
         events=tuple(event for event in map(read_event, value.events) if event is not None),
         timings_ms=dict(value.timings_ms),
         model=value.model,

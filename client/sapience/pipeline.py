@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from sapience import types, wire
-from sapience.errors import Internal, InvalidArgument, from_status
+from sapience.errors import Internal, InvalidArgument, SapienceError, from_status
 from sapience.v1 import memory_pb2
 
 
@@ -24,7 +24,7 @@ class Window:
         self._namespace = namespace
         self._size = size
         self._offered = 0
-        self._waiting: deque[int | types.Refused] = deque()
+        self._waiting: deque[int | InvalidArgument] = deque()
 
     @property
     def full(self) -> bool:
@@ -47,20 +47,20 @@ class Window:
                 episode=wire.new_episode(episode),
             )
         except InvalidArgument as error:
-            self._waiting.append(types.Refused(index, error))
+            self._waiting.append(error)
             return None
         self._waiting.append(index)
         return request
 
-    def refused_here(self) -> types.Refused | None:
+    def refused_here(self) -> InvalidArgument | None:
         """The next outcome if it was decided here; None where the service's next response holds it."""
         head = self._waiting[0]
-        if isinstance(head, types.Refused):
+        if isinstance(head, InvalidArgument):
             self._waiting.popleft()
             return head
         return None
 
-    def acknowledged(self, response: memory_pb2.RememberStreamResponse | None) -> types.Remembered | types.Refused:
+    def acknowledged(self, response: memory_pb2.RememberStreamResponse | None) -> types.Remembered | SapienceError:
         """The next outcome, from the service's next response; None stands for a stream that ended.
 
         Raises Internal where the service ended early or acknowledged another Episode than the next.
@@ -72,5 +72,5 @@ class Window:
             raise Internal(f"memory acknowledged Episode {response.client_seq} where {index} was the next")
         self._waiting.popleft()
         if response.WhichOneof("outcome") == "error":
-            return types.Refused(response.client_seq, from_status(response.error))
+            return from_status(response.error)
         return wire.read_remembered(response.remembered)

@@ -43,7 +43,9 @@ def channel_options() -> list[tuple[str, Any]]:
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [
             {
-                "name": [{"service": name, "method": method} for name, all_ in _SAFE_TO_RETRY.items() for method in all_],
+                "name": [
+                    {"service": name, "method": method} for name, all_ in _SAFE_TO_RETRY.items() for method in all_
+                ],
                 "retryPolicy": {
                     "maxAttempts": 4,
                     "initialBackoff": "0.05s",
@@ -67,7 +69,9 @@ def channel_options() -> list[tuple[str, Any]]:
 
 def target(address: str) -> str:
     """A gRPC target: "HOST:PORT" is looked up by DNS, so that every replica behind the name is found."""
-    return address if "://" in address or address.startswith(("dns:", "unix:", "ipv4:", "ipv6:")) else f"dns:///{address}"
+    return (
+        address if "://" in address or address.startswith(("dns:", "unix:", "ipv4:", "ipv6:")) else f"dns:///{address}"
+    )
 
 
 class Session(ABC):
@@ -112,8 +116,8 @@ class Session(ABC):
             return self.endpoints[service]
         except KeyError:
             raise Unavailable(
-                f"nothing says where the {service} service is: set SAPIENCE_{service.upper()}_ADDRESS, or SAPIENCE_ADDRESS "
-                "for all of them",
+                f"nothing says where the {service} service is: set SAPIENCE_{service.upper()}_ADDRESS, or "
+                "SAPIENCE_ADDRESS for all of them",
                 reason="NO_ADDRESS",
             ) from None
 

@@ -1,7 +1,7 @@
 """What goes into a call and what comes out of it, as frozen dataclasses.
 
 The words are those of the contract (`protos/sapience/v1`), which says more of each field. Times are aware datetimes, in
-UTC where the service sends them, None where it sends none. Enums are lower-case strings: `answer.verdict == "answered"`.
+UTC where the service sends them. Enums are lower-case strings: `answer.verdict == "answered"`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-
-from sapience.errors import SapienceError
 
 
 class SourceKind(StrEnum):
@@ -142,7 +140,7 @@ class Namespace:
     """A tenant: every memory belongs to exactly one."""
 
     name: str
-    created_at: datetime | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,35 +153,20 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """An Episode of `remember_many` was refused; the others go on. `index` counts the iterable from 0."""
-
-    index: int
-    error: SapienceError
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where an Episode comes from."""
-
-    kind: SourceKind
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Episode:
-    """Something told by one source at one time."""
+    """Something told by one source at one time. `source` is that source's name."""
 
     id: str
     namespace: str
-    source: Source
+    source: str
+    kind: SourceKind
     conversation: str
     position: int
     speaker: str
     text: str
-    told_at: datetime | None
+    told_at: datetime
     external_id: str
-    recorded_at: datetime | None
+    recorded_at: datetime
     seq: int
 
 
@@ -255,8 +238,8 @@ class Fact:
     relation: str
     object: Entity | str
     valid: Interval
-    told_at: datetime | None
-    recorded_at: datetime | None
+    told_at: datetime
+    recorded_at: datetime
     seq: int
     retracted: bool
     episode_id: str
@@ -267,7 +250,7 @@ class Fact:
 class TimelineEntry:
     """Something told (an Episode) or something that began to hold (a Fact), at `time`."""
 
-    time: datetime | None
+    time: datetime
     entry: Episode | Fact
 
 
@@ -329,7 +312,7 @@ class Event:
 
     seq: int
     trace_id: str
-    time: datetime | None
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,8 +391,9 @@ class Citation:
     start_byte: int
     end_byte: int
     speaker: str
-    source: Source
-    told_at: datetime | None
+    source: str
+    kind: SourceKind
+    told_at: datetime
     support: float
     external_id: str
 
@@ -435,7 +419,7 @@ class Trace:
     id: str
     namespace: str
     text: str
-    asked_at: datetime | None
+    asked_at: datetime
     events: tuple[Event, ...]
     timings_ms: Mapping[str, float]
     model: str
@@ -460,7 +444,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Numbers with a shape, outermost extent first. `data` is little-endian, C order: numpy reads it as `<f4`, `<f2`."""
+    """Numbers with a shape, outermost extent first. `data` is little-endian, C order: "<f4" or "<f2" in numpy's words."""
 
     space: str
     space_version: str

@@ -1,8 +1,8 @@
 """Between Python values and messages of the contract. Pure: nothing is sent here.
 
-What cannot be a message at all (a naive datetime, text that is no Unicode, a number out of range, a word that is none of
-an enum's) is refused as an InvalidArgument that names the field. Everything else is the service's to judge. A message
-from a newer service is read as far as it is known: an unknown enum value is `unspecified`.
+What cannot be a message at all (a naive datetime, text that is no Unicode, a number out of range, a word that is none
+of an enum's) is refused as an InvalidArgument that names the field. Everything else is the service's to judge. A
+message from a newer service is read as far as it is known: an unknown enum value is `unspecified`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sapience import types
-from sapience.errors import InvalidArgument
+from sapience.errors import Internal, InvalidArgument
 from sapience.v1 import concept_pb2, memory_pb2, reasoning_pb2
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
 # ---- into messages ----
 
 
-def message(kind: type[M], **fields: Any) -> M:
-    """A message with these fields; None leaves one unset. Raises InvalidArgument for one that the message cannot hold."""
+def message(kind: type[M], /, **fields: Any) -> M:
+    """A message with these fields; None leaves one unset. Raises InvalidArgument for a value that it cannot hold."""
     try:
         return kind(**fields)
     except (TypeError, ValueError) as error:
@@ -186,6 +186,14 @@ def read_time(owner: Message, field: str) -> datetime | None:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
+def read_moment(owner: Message, field: str) -> datetime:
+    """A time field that is always set. Raises Internal where it is not: 1970 would be a lie."""
+    time = read_time(owner, field)
+    if time is None:
+        raise Internal(f"the service sent a {owner.DESCRIPTOR.name} without its {field}")
+    return time
+
+
 def read_enum(kind: type[E], value: int) -> E:
     """The word of an enum's number; `unspecified` for a number of a newer contract."""
     wrapper, prefix = _ENUMS[kind]
@@ -205,31 +213,27 @@ def read_as_of(value: concept_pb2.AsOf) -> types.AsOf:
     )
 
 
-def read_source(value: concept_pb2.Source) -> types.Source:
-    """Where an Episode comes from."""
-    return types.Source(kind=read_enum(types.SourceKind, value.kind), name=value.name)
-
-
 def read_episode(value: concept_pb2.Episode) -> types.Episode:
     """An Episode as it is kept."""
     return types.Episode(
         id=value.id,
         namespace=value.namespace,
-        source=read_source(value.source),
+        source=value.source.name,
+        kind=read_enum(types.SourceKind, value.source.kind),
         conversation=value.conversation,
         position=value.position,
         speaker=value.speaker,
         text=value.text,
-        told_at=read_time(value, "told_at"),
+        told_at=read_moment(value, "told_at"),
         external_id=value.external_id,
-        recorded_at=read_time(value, "recorded_at"),
+        recorded_at=read_moment(value, "recorded_at"),
         seq=value.seq,
     )
 
 
 def read_namespace(value: concept_pb2.Namespace) -> types.Namespace:
     """A tenant."""
-    return types.Namespace(name=value.name, created_at=read_time(value, "created_at"))
+    return types.Namespace(name=value.name, created_at=read_moment(value, "created_at"))
 
 
 def read_remembered(value: memory_pb2.Remembered) -> types.Remembered:
@@ -285,8 +289,8 @@ def read_fact(value: concept_pb2.Fact) -> types.Fact:
             original_text=valid.original_text,
             timezone=valid.timezone,
         ),
-        told_at=read_time(value, "told_at"),
-        recorded_at=read_time(value, "recorded_at"),
+        told_at=read_moment(value, "told_at"),
+        recorded_at=read_moment(value, "recorded_at"),
         seq=value.seq,
         retracted=value.retracted,
         episode_id=value.episode_id,
@@ -312,7 +316,7 @@ def read_timeline(value: memory_pb2.TimelineResponse) -> types.TimelinePage:
     """A page of the timeline. An entry of a kind that only a newer contract has is left out."""
     entries = []
     for entry in value.entries:
-        time = read_time(entry, "time")
+        time = read_moment(entry, "time")
         match entry.WhichOneof("entry"):
             case "episode":
                 entries.append(types.TimelineEntry(time, read_episode(entry.episode)))

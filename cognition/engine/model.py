@@ -1,177 +1,194 @@
 """Causal language models by address: weights, tokenizer and limits, ready to compute.
 
 Any model that transformers can load as AutoModelForCausalLM works: a Hugging Face folder or repository as it is, a GGUF
-file after a conversion that is kept (`cognition.engine.gguf`). Code that a model brings with it is never run.
-
-On a CPU the number format is chosen by a short measurement, kept in the cache: bfloat16 is much faster where the
-processor computes in it, and much slower where it does not.
+file after a conversion that is kept (`cognition.engine.gguf`). A converted Llama runs on plain torch
+(`cognition.engine.llama`) and starts without transformers. Code that a model brings with it is never run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import logging
 import os
-import platform
-import time
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cognition.engine.base import Prompt
 from cognition.engine.gguf import converted
-from core.errors import FailedPrecondition, InvalidArgument
+from cognition.engine.precision import Precision, fastest_precision
+from cognition.engine.tokenizer import ChatTokenizer, FolderTokenizer, TransformersTokenizer
+from core.errors import FailedPrecondition, SapienceError
 from core.models import ModelAddress, locate
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from torch import Tensor
 
-logger = logging.getLogger(__name__)
+    from cognition.engine.llama import Llama, LlamaCache
 
 Device = Literal["auto", "cpu", "cuda"]
-DType = Literal["auto", "float32", "bfloat16"]
 
 _NO_LIMIT = 2**20
 """Context of a model that states none, in tokens."""
-_WORTH_IT = 0.9
-"""float32 is exact, so bfloat16 must take less than this part of its time to be chosen."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A causal language model in memory. Not thread-safe: one thread at a time computes with it."""
+class CausalModel(ABC):
+    """A causal language model in memory. One thread at a time computes with it."""
 
     name: str
     address: ModelAddress
-    module: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: ChatTokenizer
     context_tokens: int
     end_tokens: frozenset[int]
     """Tokens that end a text."""
-    keeps_last_logits: bool
-    """Whether the model can compute the logits of the last position alone."""
+    precision: Precision
+    device: str
+    threads: int
+    """Those that torch computes with on a CPU; to be set on the thread that computes."""
 
-    def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt: a text with the tokenizer's own special tokens, a chat by its template."""
-        if isinstance(prompt, str):
-            return list(self.tokenizer(prompt, verbose=False)["input_ids"])
-        if not self.tokenizer.chat_template:
-            raise InvalidArgument(f"{self.address} has no chat template; give the prompt as one text", field="prompt")
-        chat = [{"role": message.role, "content": message.content} for message in prompt]
-        try:
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # a template may refuse a chat, by any error it likes
-            raise InvalidArgument(f"the chat template of {self.address} refuses it: {error}", field="prompt") from error
-        # The template writes the special tokens itself.
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    @abstractmethod
+    def step(self, ids: list[int], state: Any) -> tuple[Tensor, Any]:
+        """Computes tokens on top of a state (None: an empty one), which it takes over.
 
-    def decode(self, ids: list[int]) -> str:
-        """Text of token ids, without special tokens."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
+        Returns the logits of the last token, shape [vocabulary], and the state that holds these tokens too.
+        """
+
+    @abstractmethod
+    def cropped(self, state: Any, length: int, to: int) -> bool:
+        """Shortens a state of `length` tokens to its first `to`; False, and the state is lost, if that can't be."""
+
+
+class TransformersModel(CausalModel):
+    """A model of the transformers library."""
+
+    def __init__(self, folder: Path, *, device: str, precision: Precision) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        module: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, precision), local_files_only=True
+        )
+        self._module = module.eval().requires_grad_(False).to(device)
+        self.tokenizer = TransformersTokenizer(tokenizer)
+        limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+        self.context_tokens = int(min(limit or tokenizer.model_max_length, _NO_LIMIT))
+        self.end_tokens = _end_tokens(module.generation_config.eos_token_id) | self.tokenizer.end_tokens
+        parameters = inspect.signature(module.forward).parameters
+        self._options = {"use_cache": True} | ({"logits_to_keep": 1} if "logits_to_keep" in parameters else {})
+
+    def step(self, ids: list[int], state: Any) -> tuple[Tensor, Any]:
+        """See CausalModel. The state is the cache that the model itself makes."""
+        import torch
+
+        tokens = torch.tensor([ids], device=self._module.device)
+        output = self._module(tokens, past_key_values=state, **self._options)
+        return output.logits[0, -1], output.past_key_values
+
+    def cropped(self, state: Any, length: int, to: int) -> bool:
+        """See CausalModel. Only full attention can go back: a window or a recurrent state has forgotten."""
+        from transformers.cache_utils import DynamicLayer
+
+        layers = getattr(state, "layers", ())
+        if not layers or not all(type(layer) is DynamicLayer for layer in layers):
+            return False
+        if to < length:
+            state.crop(to - length)
+        return True
+
+
+class PlainLlama(CausalModel):
+    """A Llama in plain torch, from a folder that `converted` wrote."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, device: str, precision: Precision) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        from cognition.engine.llama import Llama
+
+        weights: dict[str, Tensor] = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            weights |= {
+                name: tensor.to(getattr(torch, precision)).to(device) for name, tensor in load_file(file).items()
+            }
+        self._llama: Llama = Llama(config, weights)
+        self._device = device
+        self.tokenizer = FolderTokenizer(folder)
+        self.context_tokens = int(config["max_position_embeddings"])
+        self.end_tokens = _end_tokens(config.get("eos_token_id")) | self.tokenizer.end_tokens
+
+    def step(self, ids: list[int], state: LlamaCache | None) -> tuple[Tensor, LlamaCache]:
+        """See CausalModel."""
+        import torch
+
+        cache = state or self._llama.new_cache()
+        return self._llama.forward(torch.tensor(ids, device=self._device), cache), cache
+
+    def cropped(self, state: LlamaCache, length: int, to: int) -> bool:
+        """See CausalModel."""
+        state.length = to
+        return True
 
 
 def load_model(
-    address: ModelAddress, *, cache_dir: Path, device: Device = "auto", dtype: DType = "auto"
-) -> LoadedModel:
+    address: ModelAddress,
+    *,
+    cache_dir: Path,
+    device: Device = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    threads: int | None = None,
+    plain: bool = True,
+) -> CausalModel:
     """Loads a model: seconds, and once some 20 s for a GGUF file, so call it on a thread.
+
+    `precision` auto is bfloat16 on a GPU and the faster one, by a measurement that is kept, on a CPU. `threads` are
+    torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `plain`
+    False uses transformers even where plain torch would do, to compare the two.
 
     Raises what `core.models.locate` and `converted` raise, and FailedPrecondition (MODEL_LOAD_FAILED,
     DEVICE_UNAVAILABLE).
     """
     folder = locate(address)
-    if folder.is_file():
+    is_ours = folder.is_file()
+    if is_ours:
         folder = converted(folder, cache_dir)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if device == "cuda" and not torch.cuda.is_available():
         raise FailedPrecondition(
             "the device cuda was asked for, but torch sees no GPU; set the device to auto or cpu",
             reason="DEVICE_UNAVAILABLE",
         )
-    on_gpu = device != "cpu" and torch.cuda.is_available()
+    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+    torch.set_num_threads(threads)
+    if precision == "auto":
+        precision = "bfloat16" if place == "cuda" else fastest_precision(cache_dir)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = _load(folder, is_ours and plain, place, precision)
+    except SapienceError:
+        raise
     except Exception as error:  # whatever a broken folder makes of the libraries below
         raise FailedPrecondition(
-            f"{address}: {folder} could not be loaded as a causal language model ({error}); check that it is whole, or "
-            "download it again",
+            f"{address}: {folder} could not be loaded as a causal language model ({type(error).__name__}: {error}); "
+            + ("delete that folder, and it is made again" if is_ours else "check that it is whole, or get it again"),
             reason="MODEL_LOAD_FAILED",
         ) from error
-    module.eval().requires_grad_(False)
-    if dtype == "bfloat16" or (dtype == "auto" and on_gpu):
-        module.to(torch.bfloat16)
-    elif dtype == "auto":
-        module.to(_measured_dtype(module, folder, cache_dir))
-    if on_gpu:
-        module.to("cuda")
-    return LoadedModel(
-        name=address.short_name,
-        address=address,
-        module=module,
-        tokenizer=tokenizer,
-        context_tokens=_context(module.config, tokenizer),
-        end_tokens=_end_tokens(module, tokenizer),
-        keeps_last_logits="logits_to_keep" in inspect.signature(module.forward).parameters,
-    )
+    model.name, model.address = address.short_name, address
+    model.device, model.precision, model.threads = place, precision, threads
+    return model
 
 
-def _context(config: Any, tokenizer: Any) -> int:
-    stated = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
-    return int(min(stated, _NO_LIMIT))
+def _load(folder: Path, may_be_plain: bool, device: str, precision: Precision) -> CausalModel:
+    if may_be_plain:
+        from cognition.engine.llama import supports
+
+        config = json.loads((folder / "config.json").read_text())
+        if supports(config):
+            return PlainLlama(folder, config, device=device, precision=precision)
+    return TransformersModel(folder, device=device, precision=precision)
 
 
-def _end_tokens(module: Any, tokenizer: Any) -> frozenset[int]:
-    stated = module.generation_config.eos_token_id if module.generation_config else None
-    ends = stated if isinstance(stated, list) else [stated]
-    return frozenset(int(end) for end in (*ends, tokenizer.eos_token_id) if end is not None)
-
-
-def _measured_dtype(module: Any, folder: Path, cache_dir: Path) -> torch.dtype:
-    """The faster of float32 and bfloat16 for one token after another, as measured here once."""
-    import torch
-
-    setting = [str(folder), platform.node(), torch.__version__, torch.get_num_threads(), os.cpu_count()]
-    key = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
-    kept = cache_dir / "models" / f"dtype-{key}.json"
-    if kept.is_file():
-        try:
-            return torch.bfloat16 if json.loads(kept.read_text())["dtype"] == "bfloat16" else torch.float32
-        except (ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged (%s); measuring again", kept, error)
-    seconds = {}
-    for name in ("bfloat16", "float32"):
-        module.to(getattr(torch, name))
-        seconds[name] = _seconds_per_token(module)
-    fastest = "bfloat16" if seconds["bfloat16"] < _WORTH_IT * seconds["float32"] else "float32"
-    logger.info("%s computes in %s here; seconds a token: %s", folder.name, fastest, seconds)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({"dtype": fastest, "seconds_per_token": seconds}))
-    except OSError as error:
-        logger.warning(
-            "the choice of %s could not be kept in %s (%s); it is measured at every start", fastest, kept, error
-        )
-    return torch.bfloat16 if fastest == "bfloat16" else torch.float32
-
-
-def _seconds_per_token(module: Any) -> float:
-    """The least of a few steps: what else runs on the machine only adds."""
-    import torch
-
-    with torch.inference_mode():
-        cache = module(torch.zeros((1, 64), dtype=torch.long), use_cache=True).past_key_values
-        token = torch.zeros((1, 1), dtype=torch.long)
-        least = float("inf")
-        for _ in range(8):
-            started = time.perf_counter()
-            module(token, past_key_values=cache, use_cache=True)
-            least = min(least, time.perf_counter() - started)
-    return least
+def _end_tokens(stated: int | list[int] | None) -> frozenset[int]:
+    return frozenset(stated if isinstance(stated, list) else [] if stated is None else [stated])

@@ -1,8 +1,8 @@
 """Which number format a CPU computes faster in, measured once and kept.
 
-bfloat16 halves the memory that is read for each token and is much faster where the processor multiplies in it, and much
-slower where that is emulated; no flag of the processor tells by how much. What is timed is what decoding and prefill are
-made of: a matrix of weights times one row, and times 64.
+bfloat16 halves the memory that is read for each token and is much faster where the processor multiplies in it, and
+much slower where that is emulated; no flag of the processor tells by how much. What is timed is what decoding and
+prefill are made of: a matrix of weights times one row, and times 64.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A language model on a thread of its own: requests wait in a short queue and are computed one after another.
 
-Admission (`generate`, on the caller's event loop), the queue, and execution (`_Generation`, on the model's thread) share
-only a `_Request`. Text goes back to the loop as it is decoded; the loop never waits for the model, and the model never
-waits for a reader: what a request may still produce is bounded by its `new_tokens`.
+Admission (`generate`, on the caller's event loop), the queue, and execution (`_Generation`, on the model's thread)
+share only a `_Request`. Text goes back to the loop as it is decoded; the loop never waits for the model, and the model
+never waits for a reader: what a request may still produce is bounded by its `new_tokens`.
 
 The cache of keys and values of the last request is kept. A prompt that begins with the same tokens, such as the same
 system prompt or a chat that goes on, computes only the rest.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -31,7 +30,7 @@ from cognition.engine.base import (
     StopReason,
     check_request,
 )
-from cognition.engine.model import LoadedModel
+from cognition.engine.model import CausalModel
 from cognition.engine.sampler import draw
 from cognition.engine.text import IncrementalDecoder, StopStrings
 from core.errors import InvalidArgument, ResourceExhausted, Unavailable
@@ -76,20 +75,17 @@ class _Request:
 class LanguageModelRunner(LanguageModel):
     """Owns a loaded model and the one thread that computes with it."""
 
-    def __init__(self, model: LoadedModel, *, waiting: int = 16, threads: int | None = None) -> None:
-        """`waiting` requests may stand behind the running one; `threads` are torch's on a CPU, by default half the
-        cores, so that the loop, the stores and the encoder have theirs.
-        """
+    def __init__(self, model: CausalModel, *, waiting: int = 16) -> None:
+        """Starts the thread. `waiting` requests may stand behind the running one."""
         self.name = model.name
         self.context_tokens = model.context_tokens
         self._model = model
         self._most_waiting = waiting
-        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
         self._wake = threading.Condition()
         self._waiting: deque[_Request] = deque()
         self._running: _Request | None = None
         self._closed = False
-        self._cache = _PrefixCache()
+        self._cache = _PrefixCache(model)
         self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
         self._thread.start()
 
@@ -128,7 +124,7 @@ class LanguageModelRunner(LanguageModel):
 
     def count_tokens(self, prompt: Prompt) -> int:
         """See LanguageModel. Takes the calling thread some microseconds for each word."""
-        return len(self._model.encode(prompt))
+        return len(self._model.tokenizer.encode(prompt))
 
     def close(self) -> None:
         """See LanguageModel. Waits for the thread, which ends after the step it is in."""
@@ -172,7 +168,7 @@ class LanguageModelRunner(LanguageModel):
     def _serve(self) -> None:
         import torch
 
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(self._model.threads)
         while (request := self._take()) is not None:
             try:
                 with torch.inference_mode():
@@ -210,7 +206,8 @@ def _closed(name: str) -> Unavailable:
 class _PrefixCache:
     """Keys and values of the last request, and the tokens they are of."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: CausalModel) -> None:
+        self._model = model
         self._tokens: list[int] = []
         self._state: Any = None
 
@@ -226,22 +223,13 @@ class _PrefixCache:
         self.clear()
         most = min(len(tokens), len(ids) - 1)
         common = next((at for at in range(most) if tokens[at] != ids[at]), most)
-        if state is None or common == 0 or not _can_crop(state):
+        if state is None or common == 0 or not self._model.cropped(state, len(tokens), common):
             return None, 0
-        if common < len(tokens):
-            state.crop(common - len(tokens))
         return state, common
 
     def put(self, tokens: list[int], state: Any) -> None:
         """Keeps a state that holds exactly these tokens."""
         self._tokens, self._state = tokens, state
-
-
-def _can_crop(state: Any) -> bool:
-    """Whether every layer keeps every position: sliding windows and recurrent states cannot go back."""
-    from transformers.cache_utils import DynamicLayer
-
-    return all(type(layer) is DynamicLayer for layer in getattr(state, "layers", ())) and hasattr(state, "crop")
 
 
 class _Stopped(Exception):
@@ -251,7 +239,7 @@ class _Stopped(Exception):
 class _Generation:
     """One request on the model's thread: prefill in chunks, then token by token."""
 
-    def __init__(self, model: LoadedModel, cache: _PrefixCache, request: _Request) -> None:
+    def __init__(self, model: CausalModel, cache: _PrefixCache, request: _Request) -> None:
         self._model = model
         self._cache = cache
         self._request = request
@@ -281,7 +269,7 @@ class _Generation:
 
     def _generate(self, stops: StopStrings) -> StopReason:
         request, model = self._request, self._model
-        ids = model.encode(request.prompt)
+        ids = model.tokenizer.encode(request.prompt)
         self._prompt_tokens = len(ids)
         if not ids or len(ids) >= model.context_tokens:
             raise InvalidArgument(
@@ -292,7 +280,7 @@ class _Generation:
         budget = min(request.new_tokens, model.context_tokens - len(ids))
         logits = self._prefill(ids)
         self._prefilled = time.monotonic()
-        decoder = IncrementalDecoder(model.decode)
+        decoder = IncrementalDecoder(model.tokenizer.decode)
         while True:
             token = draw(logits, request.sampling, self._drawn)
             self._drawn += 1
@@ -319,15 +307,9 @@ class _Generation:
 
     def _step(self, ids: list[int]) -> Any:
         """Computes tokens on top of the state; the logits of the last, shape [vocabulary]."""
-        import torch
-
-        module = self._model.module
-        keep = {"logits_to_keep": 1} if self._model.keeps_last_logits else {}
-        tokens = torch.tensor([ids], device=module.device)
-        output = module(tokens, past_key_values=self._state, use_cache=True, **keep)
-        self._state = output.past_key_values
+        logits, self._state = self._model.step(ids, self._state)
         self._computed.extend(ids)
-        return output.logits[0, -1]
+        return logits
 
     def _check(self) -> None:
         if self._request.cancelled.is_set() or self._request.is_late():

@@ -1,8 +1,8 @@
 """Text to token ids and back, with or without transformers.
 
-A tokenizer of transformers serves any model. Importing transformers takes seconds, though, so a folder that this project
-wrote itself (`cognition.engine.gguf`), whose tokenizer.json says all, is read by the `tokenizers` library alone, with
-the chat template rendered as transformers does it. A test holds the two equal.
+A tokenizer of transformers serves any model. Importing transformers takes seconds, though, so a folder that this
+project wrote itself (`cognition.engine.gguf`), whose tokenizer.json says all, is read by the `tokenizers` library
+alone, with the chat template rendered as transformers does it. A test holds the two equal.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import neo4j
 from neo4j import exceptions
@@ -18,6 +19,7 @@ SCHEMA_VERSION = 1
 RETRY_TIME_S = 10.0
 """How long the driver goes on repeating what may succeed when repeated."""
 
+_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 _UNIQUE = {
     "counter": ("Counter", "name"),
     "commit": ("Commit", "seq"),
@@ -50,6 +52,8 @@ class Neo4jServer:
         self._url = url
         self._closed = False
         try:
+            if urlsplit(url).scheme not in _SCHEMES:  # the driver takes http as well, which the record does not
+                raise ValueError(f"it does not begin with one of {', '.join(_SCHEMES)}")
             self._driver = neo4j.GraphDatabase.driver(
                 url,
                 auth=(user, password) if user else None,
@@ -87,7 +91,8 @@ class Neo4jServer:
 
     def _make_schema(self) -> None:
         with self.session() as session:
-            self._check_version(session)
+            if self._version(session) == SCHEMA_VERSION:
+                return
             for name, (label, *columns) in _UNIQUE.items():
                 listed = ", ".join(f"n.{column}" for column in columns)
                 query = f"CREATE CONSTRAINT {name}_unique IF NOT EXISTS FOR (n:{label}) REQUIRE ({listed}) IS UNIQUE"
@@ -97,18 +102,22 @@ class Neo4jServer:
                 query = f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{label}) ON ({listed})"
                 session.run(query).consume()
             session.run("CALL db.awaitIndexes(300)").consume()
-            # The constraint on its name stands by now: of two that open a new store at once, one makes the node.
+            # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
+            # at once, one makes the node.
             query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0, c.schema = $version"
             session.run(query, version=SCHEMA_VERSION).consume()
 
-    def _check_version(self, session: neo4j.Session) -> None:
+    def _version(self, session: neo4j.Session) -> int:
+        """The version of the schema that stands; 0 where none does. Raises FailedPrecondition for a later one."""
         made = session.run("MATCH (c:Counter {name: 'seq'}) RETURN c.schema AS version").single()
-        if made is not None and made["version"] > SCHEMA_VERSION:
+        version = 0 if made is None else int(made["version"])
+        if version > SCHEMA_VERSION:
             raise FailedPrecondition(
-                f"the record on {self._url} has schema version {made['version']}, and this program knows "
-                f"{SCHEMA_VERSION}; open it with the version that wrote it, or a later one",
+                f"the record on {self._url} has schema version {version}, and this program knows {SCHEMA_VERSION}; "
+                "open it with the version that wrote it, or a later one",
                 reason="SCHEMA_TOO_NEW",
             )
+        return version
 
     def _translated(self, error: exceptions.Neo4jError | exceptions.DriverError) -> SapienceError:
         """The error as ours: Unavailable where trying again may help, else FailedPrecondition with the mend."""

@@ -117,3 +117,19 @@ def connect(settings: Settings, namespace: str, say: Callable[[str], None]) -> s
         return sapience.connect(namespace=namespace, token=settings.token_text or None)
     ensure(settings, say)
     return sapience.connect(namespace=namespace)
+
+
+def wait_ready(client: sapience.Client, say: Callable[[str], None]) -> None:
+    """Returns when every service answers: models take some seconds to load. Raises Unavailable after START_S."""
+    deadline = time.monotonic() + START_S
+    waiting: list[str] = []
+    while time.monotonic() < deadline:
+        down = [one for one in client.status().services if not one.serving]
+        now_waiting = [f"{one.name} ({one.detail})" if one.detail else one.name for one in down]
+        if not now_waiting:
+            return
+        if now_waiting != waiting:
+            waiting = now_waiting
+            say(f"waiting for {', '.join(waiting)}")
+        time.sleep(0.25)
+    raise Unavailable(f"not ready after {START_S:.0f} s: {', '.join(waiting)}; see the log", reason="NOT_READY")

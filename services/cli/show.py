@@ -10,26 +10,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+__all__ = ["citations", "err", "escape", "hits", "out", "table", "when"]
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def when(moment: datetime) -> str:
+def when(moment: datetime | None) -> str:
     """A time to the minute, UTC."""
-    return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "—"
 
 
 def citations(answer: sapience.Answer) -> None:
     """The evidence, numbered, then confidence and where to read more."""
     for number, one in enumerate(answer.citations, 1):
-        who = escape(one.speaker or "—")
-        out.print(
-            f"  [bold]{number}[/bold] [cyan]{escape(one.source)}[/cyan] · {who} · {when(one.told_at)} · {one.support:.2f}"
-        )
+        source, who = escape(one.source or "—"), escape(one.speaker or "—")
+        out.print(f"  [bold]{number}[/bold] [cyan]{source}[/cyan] · {who} · {when(one.told_at)} · {one.support:.2f}")
         out.print(f"    “{escape(one.quote)}”", style="dim")
     out.print(
-        f"  confidence {answer.confidence:.2f} ({answer.confidence_method}) · "
-        f"{answer.wording} · trace [bold]{answer.trace_id}[/bold]",
+        f"  {answer.verdict} · confidence {answer.confidence:.2f} ({answer.confidence_method}) · "
+        f"worded by {answer.wording} · trace [bold]{answer.trace_id}[/bold]",
         style="dim",
     )
 

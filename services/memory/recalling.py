@@ -131,7 +131,7 @@ async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, 
     response.dense_text = wanted
     response.known_terms = result.known_terms
     _fill(response, result)
-    if result.has_more:
+    if result.has_more and result.hits:
         response.next_page_token = wire.page_token(query.key, as_of.seq, query.offset + len(result.hits))
     return response
 

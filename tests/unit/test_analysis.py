@@ -14,8 +14,8 @@ from core.errors import InvalidArgument
 from core.nouns import TermStatistics
 from memory.analysis import (
     AVERAGE_TERMS,
-    B,
     K1,
+    B,
     document_terms,
     episode_context,
     idf,

@@ -41,7 +41,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Call(Description, Generic[T]):
-    """One request, one response. `recover` turns an error that is an answer after all into it, and raises the others."""
+    """One request, one response. `recover` turns an error that is an answer after all into it; it raises the others."""
 
     read: Callable[[Any], T]
     recover: Callable[[SapienceError], T] = _raise

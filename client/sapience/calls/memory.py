@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 
@@ -184,12 +184,14 @@ def export(
     return Streaming("memory", "Export", request, timeout, namespace is None, lambda response: response.record)
 
 
-def import_requests(
-    namespace: str, records: Iterable[memory_pb2.MemoryRecord]
-) -> Iterator[memory_pb2.ImportRequest]:
-    """The requests of an import; the first names the namespace."""
-    for index, record in enumerate(records):
-        yield import_request(namespace, index, record)
+def import_opening(namespace: str) -> memory_pb2.ImportRequest:
+    """The first request of an import: it names the namespace and holds nothing, so that an import may be empty."""
+    return wire.message(memory_pb2.ImportRequest, namespace=namespace)
+
+
+def import_record(record: memory_pb2.MemoryRecord) -> memory_pb2.ImportRequest:
+    """A later request of an import."""
+    return wire.message(memory_pb2.ImportRequest, record=record)
 
 
 def stats(*, namespace: str | None = None, timeout: float | None = SECONDS) -> Call[types.Stats]:

@@ -77,7 +77,7 @@ def generate(
     seed: int = 0,
     timeout: float | None = THINKING_SECONDS,
 ) -> Streaming[str]:
-    """Continues a text, or a chat, with the language model alone: no memory, no citations. Gives the text piece by piece.
+    """Continues a text, or a chat, with the language model alone: no memory, no citations. Gives text piece by piece.
 
     A chat is messages, oldest first: ChatMessage, or mappings with "role" and "content". Of `budget`, `new_tokens` and
     `wall_ms` hold here.

@@ -1,0 +1,293 @@
+"""The asyncio client: the methods of `sapience.Client`, awaited. Belongs to the event loop of its first call.
+
+The methods that are one call each are made from their descriptions in `sapience.calls`, which hold their signatures
+and docstrings. What needs more than one call, or a stream in both directions, is written out here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from sapience import calls, discovery, types, wire
+from sapience.calls import facts, memory, reasoning, system
+from sapience.errors import SapienceError, from_rpc
+from sapience.pipeline import Window
+from sapience.session import Session, channel_options, target
+from sapience.v1 import memory_pb2
+
+__all__ = ["AsyncClient", "AsyncStream", "connect"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def connect(
+    address: str | None = None,
+    token: str | None = None,
+    namespace: str = "default",
+    addresses: Mapping[str, str] | None = None,
+    *,
+    create: bool | None = None,
+) -> AsyncClient:
+    """An asyncio client; the arguments are those of `sapience.connect`. Nothing is sent and nothing awaited yet."""
+    return AsyncClient(discovery.resolve(address, token, addresses), namespace, create)
+
+
+class AsyncStream(AsyncIterator[T], Generic[T]):
+    """The items of a call that streams, as they come. The call begins with the first item.
+
+    Leaving it early (`close`, the end of an `async with` block, a cancelled task, or dropping it, as a `break` out of
+    an `async for` over it does) cancels the call on the service.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[Any]], read: Callable[[Any], T | None], where: str) -> None:
+        self._start = start
+        self._read = read
+        self._where = where
+        self._call: Any = None
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._ended:
+            try:
+                if self._call is None:
+                    self._call = await self._start()
+                response = await self._call.read()
+                if response is grpc.aio.EOF:
+                    break
+                item = self._read(response)
+            except grpc.RpcError as error:
+                self._ended = True
+                raise from_rpc(error, self._where) from error
+            except BaseException:
+                self.close()
+                raise
+            if item is not None:
+                return item
+        self._ended = True
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Ends the stream here; where the service is still at work, it is told to stop."""
+        if self._call is not None and not self._ended:
+            self._call.cancel()
+        self._ended = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _unary(build: Callable[P, calls.Call[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(build(*args, **kwargs))
+
+    calls.present(method, build, "{}")
+    return method
+
+
+def _streaming(build: Callable[P, calls.Streaming[T]]) -> Callable[Concatenate[AsyncClient, P], AsyncStream[T]]:
+    def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]:
+        return self._stream(build(*args, **kwargs))
+
+    calls.present(method, build, "AsyncStream[{}]")
+    return method
+
+
+def _answering(
+    build: Callable[P, calls.Streaming[types.Event]],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, types.Answer]]:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> types.Answer:
+        answer = None
+        async with self._stream(build(*args, **kwargs)) as events:
+            async for event in events:  # to the very end: a call left early counts as cancelled on the service
+                answer = event if isinstance(event, types.Answer) else answer
+        return reasoning.required(answer)
+
+    calls.present(method, build, "Answer")
+    return method
+
+
+class AsyncClient(Session):
+    """Sapience on asyncio. `sapience.aio.connect` makes one; use it as an async context manager, or `await close()`.
+
+    Every method takes `timeout` in seconds (None: no limit) and raises the errors of `sapience.errors`. Those that
+    touch memories take `namespace`, which is the client's own unless given.
+    """
+
+    namespaces = _unary(memory.namespaces)
+    create_namespace = _unary(memory.create_namespace)
+    delete_namespace = _unary(memory.delete_namespace)
+    remember = _unary(memory.remember)
+    recall = _unary(memory.recall)
+    forget = _unary(memory.forget)
+    export = _streaming(memory.export)
+    stats = _unary(memory.stats)
+
+    assert_fact = _unary(facts.assert_fact)
+    retract_fact = _unary(facts.retract_fact)
+    fact_history = _unary(facts.fact_history)
+    neighbours = _unary(facts.neighbours)
+    timeline = _unary(facts.timeline)
+
+    ask = _answering(reasoning.ask)
+    ask_stream = _streaming(reasoning.ask)
+    generate = _streaming(reasoning.generate)
+    trace = _unary(reasoning.trace)
+    load_model = _unary(reasoning.load_model)
+    unload_model = _unary(reasoning.unload_model)
+
+    encode = _unary(system.encode)
+    status = _unary(system.status)
+
+    async def models(self, *, timeout: float | None = memory.SECONDS) -> list[types.Model]:
+        """Every model: the encoders and decoders of perception, then the language models of reasoning."""
+        return [
+            *await self._run(system.perception_models(timeout=timeout)),
+            *await self._run(system.language_models(timeout=timeout)),
+        ]
+
+    async def remember_many(
+        self,
+        episodes: Iterable[types.NewEpisode] | AsyncIterable[types.NewEpisode],
+        *,
+        window: int = 256,
+        namespace: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[types.Remembered | SapienceError, None]:
+        """As `Client.remember_many`; `episodes` may be an async iterable too."""
+        pending = Window(self.namespace if namespace is None else namespace, window)
+        await self._ensure_namespace(namespace, timeout)
+        call = self._method("memory", "RememberStream")(**self._options("memory", timeout))
+
+        async def outcome() -> types.Remembered | SapienceError:
+            return pending.refused_here() or pending.acknowledged(await _read(call))
+
+        try:
+            async for episode in _each(episodes):
+                request = pending.offer(episode)
+                if request is not None:
+                    await _write(call, request)
+                if pending.full:
+                    yield await outcome()
+            await call.done_writing()
+            while pending:
+                yield await outcome()
+            await _read(call)  # to the very end: a call that is left early counts as cancelled on the service
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._where("memory")) from error
+        finally:
+            call.cancel()
+
+    async def import_(
+        self,
+        records: Iterable[memory_pb2.MemoryRecord] | AsyncIterable[memory_pb2.MemoryRecord],
+        *,
+        namespace: str | None = None,
+        timeout: float | None = None,
+    ) -> types.ImportResult:
+        """As `Client.import_`; `records` may be an async iterable too."""
+        await self._ensure_namespace(namespace, timeout)
+        call = self._method("memory", "Import")(**self._options("memory", timeout))
+        try:
+            await _write(call, memory.import_opening(self.namespace if namespace is None else namespace))
+            async for record in _each(records):
+                if call.done():
+                    break
+                await _write(call, memory.import_record(record))
+            await call.done_writing()
+            return wire.read_plain(types.ImportResult, await call)
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._where("memory")) from error
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Closes the channels; calls at work are cancelled, and the client cannot be used any more."""
+        self._closed = True
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _open_channel(self, address: str) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(target(address), options=channel_options())
+
+    async def _ensure_namespace(self, namespace: str | None, timeout: float | None) -> None:
+        if self._wants_namespace(namespace):
+            await self._send(memory.create_namespace(self.namespace, exist_ok=True, timeout=timeout))
+            self._must_create = False
+
+    async def _run(self, call: calls.Call[T]) -> T:
+        if call.default_namespace:
+            await self._ensure_namespace(None, call.timeout)
+        return await self._send(call)
+
+    async def _send(self, call: calls.Call[T]) -> T:
+        invoke = self._method(call.service, call.method)
+        try:
+            response = await invoke(self._addressed(call), **self._options(call.service, call.timeout))
+        except grpc.RpcError as error:
+            return call.recover(from_rpc(error, self._where(call.service)))
+        return call.read(response)
+
+    def _stream(self, call: calls.Streaming[T]) -> AsyncStream[T]:
+        async def start() -> Any:
+            if call.default_namespace:
+                await self._ensure_namespace(None, call.timeout)
+            invoke = self._method(call.service, call.method)
+            return invoke(self._addressed(call), **self._options(call.service, call.timeout))
+
+        return AsyncStream(start, call.read, self._where(call.service))
+
+
+async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def _write(call: Any, request: Any) -> None:
+    try:
+        await call.write(request)
+    except asyncio.InvalidStateError:
+        pass  # the call is over: its status, which is read next, says why
+
+
+async def _read(call: Any) -> Any:
+    response = await call.read()
+    return None if response is grpc.aio.EOF else response
