@@ -50,7 +50,8 @@ class WordingCheck:
 
 def within(evidence: Sequence[Evidence], context_tokens: int) -> list[Evidence]:
     """The first pieces of evidence whose notes fit so many tokens; at least the first one."""
-    kept, left = [], context_tokens * BYTES_PER_TOKEN
+    kept: list[Evidence] = []
+    left = context_tokens * BYTES_PER_TOKEN
     for piece in evidence:
         left -= len(note(piece).encode())
         if kept and left < 0:

@@ -143,6 +143,5 @@ def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:
     from cognition.engine.runner import LanguageModelRunner
 
     threads = settings.threads or None
-    return LanguageModelRunner(
-        load_model(address, cache_dir=settings.cache_dir, device=settings.device), threads=threads
-    )
+    model = load_model(address, cache_dir=settings.cache_dir, device=settings.device, threads=threads)
+    return LanguageModelRunner(model)

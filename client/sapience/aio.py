@@ -18,7 +18,7 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -46,6 +46,44 @@ def connect(
 ) -> AsyncClient:
     """An asyncio client; the arguments are those of `sapience.connect`. Nothing is sent and nothing awaited yet."""
     return AsyncClient(discovery.resolve(address, token, addresses), namespace, create)
+
+
+class _Ending:
+    """How a call that is written to ended.
+
+    grpc.aio forgets it: where the service ends a call while a write is on its way, the failed write replaces the status
+    that came with "Internal error from Core" (github.com/grpc/grpc/issues/36066). Each status is told to the
+    call's callbacks as it is set, so the service's own is kept here.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._told = asyncio.Event()
+        self._error: grpc.aio.AioRpcError | None = None
+        call.add_done_callback(self._note)
+
+    def _note(self, call: Any) -> None:
+        code, details = _at_once(call.code()), _at_once(call.details())
+        if self._error is None and (code, details) != (grpc.StatusCode.INTERNAL, "Internal error from Core"):
+            metadata = grpc.aio.Metadata()
+            self._error = grpc.aio.AioRpcError(code, metadata, _at_once(call.trailing_metadata()) or metadata, details)
+            self._told.set()
+
+    async def cause(self, error: grpc.RpcError) -> grpc.RpcError:
+        """The error that the service ended the call with, where `error` may be that of a failed write."""
+        try:
+            await asyncio.wait_for(self._told.wait(), 1.0)  # the write may fail a moment before the status comes
+        except TimeoutError:
+            return error
+        return error if self._error is None or self._error.code() is grpc.StatusCode.OK else self._error
+
+
+def _at_once(value: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that has nothing to wait for."""
+    try:
+        value.send(None)
+    except StopIteration as returned:
+        return cast(T, returned.value)
+    raise RuntimeError("a call that is over had to wait for its own status")
 
 
 class AsyncStream(AsyncIterator[T], Generic[T]):
@@ -184,6 +222,7 @@ class AsyncClient(Session):
         pending = Window(self.namespace if namespace is None else namespace, window)
         await self._ensure_namespace(namespace, timeout)
         call = self._method("memory", "RememberStream")(**self._options("memory", timeout))
+        ending = _Ending(call)
 
         async def outcome() -> types.Remembered | SapienceError:
             return pending.refused_here() or pending.acknowledged(await _read(call))
@@ -200,7 +239,7 @@ class AsyncClient(Session):
                 yield await outcome()
             await _read(call)  # to the very end: a call that is left early counts as cancelled on the service
         except grpc.RpcError as error:
-            raise from_rpc(error, self._where("memory")) from error
+            raise from_rpc(await ending.cause(error), self._where("memory")) from error
         finally:
             call.cancel()
 
@@ -214,6 +253,7 @@ class AsyncClient(Session):
         """As `Client.import_`; `records` may be an async iterable too."""
         await self._ensure_namespace(namespace, timeout)
         call = self._method("memory", "Import")(**self._options("memory", timeout))
+        ending = _Ending(call)
         try:
             await _write(call, memory.import_opening(self.namespace if namespace is None else namespace))
             async for record in _each(records):
@@ -223,7 +263,7 @@ class AsyncClient(Session):
             await call.done_writing()
             return wire.read_plain(types.ImportResult, await call)
         except grpc.RpcError as error:
-            raise from_rpc(error, self._where("memory")) from error
+            raise from_rpc(await ending.cause(error), self._where("memory")) from error
         finally:
             call.cancel()
 

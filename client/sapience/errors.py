@@ -20,8 +20,7 @@ classes: a naive datetime is refused here, before anything is sent, as an Invali
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -176,7 +175,7 @@ def _make(
 
 
 def _rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
-    trailing: Iterable[tuple[str, bytes]] = error.trailing_metadata() or ()
+    trailing: Any = error.trailing_metadata() or ()
     for key, value in trailing:
         if key == DETAILS_KEY:
             try:

@@ -444,7 +444,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Numbers with a shape, outermost extent first. `data` is little-endian, C order: "<f4" or "<f2" in numpy's words."""
+    """Numbers with a shape, outermost extent first. `data` is little-endian, in C order."""
 
     space: str
     space_version: str

@@ -108,7 +108,11 @@ class _Neo4jStore:
 
 
 class _Neo4jTransaction:
-    """`Transaction` in Cypher. Lists go in as parameters and are unwound there: one round trip for a batch."""
+    """`Transaction` in Cypher. Lists go in as parameters and are unwound there: one round trip for a batch.
+
+    The server plans by what it counted a while ago, and a young store was empty then: hints name the index where a
+    wrong guess would read all of a namespace, or of the store.
+    """
 
     def __init__(self, tx: neo4j.ManagedTransaction) -> None:
         self._tx = tx
@@ -256,8 +260,8 @@ class _Neo4jTransaction:
     def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
         half = """
             CALL (m) {{
-                MATCH (n:Episode)
-                WHERE n.namespace = m.namespace AND n.source_name = m.source_name AND m.conversation <> ''
+                MATCH (n:Episode) USING INDEX SEEK n:Episode(namespace, source_name, conversation, position)
+                WHERE n.namespace = $key AND n.source_name = m.source_name AND m.conversation <> ''
                   AND n.conversation = m.conversation AND n.position {0}= m.position
                   AND (n.position {0} m.position OR n.seq {0} m.seq OR (n.seq = m.seq AND n.ordinal {0} m.ordinal))
                 WITH n ORDER BY n.position {1}, n.seq {1}, n.ordinal {1} LIMIT $radius
@@ -292,22 +296,27 @@ class _Neo4jTransaction:
             clauses.append("e.told_at < $end")
             values["end"] = where.told.end
         if after is not None:
-            clauses.append("e.told_at >= $after_at AND (e.told_at > $after_at OR e.id > $after_id)")
+            clauses.append("e.told_at >= $after_at AND (e.told_at <> $after_at OR e.id > $after_id)")
             values["after_at"], values["after_id"] = after
-        query = f"MATCH (e:Episode) WHERE {' AND '.join(clauses)} RETURN e ORDER BY e.told_at, e.id LIMIT $limit"
+        query = f"""
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, told_at, id)
+            WHERE {" AND ".join(clauses)}
+            RETURN e ORDER BY e.namespace, e.told_at, e.id LIMIT $limit
+        """
         return self._episodes(held, query, **values)
 
     def episodes_after(self, held: Held, after: tuple[int, str], up_to_seq: int, limit: int) -> list[Episode]:
         query = """
-            MATCH (e:Episode)
-            WHERE e.namespace = $key AND e.seq >= $seq AND e.seq <= $up_to AND (e.seq > $seq OR e.id > $id)
-            RETURN e ORDER BY e.seq, e.id LIMIT $limit
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, seq, id)
+            WHERE e.namespace = $key AND e.seq >= $seq AND e.seq <= $up_to AND e.id IS NOT NULL
+              AND (e.seq <> $seq OR e.id > $id)
+            RETURN e ORDER BY e.namespace, e.seq, e.id LIMIT $limit
         """
         return self._episodes(held, query, seq=after[0], id=after[1], up_to=up_to_seq, limit=limit)
 
     def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
-        query = f"MATCH (c:Concept) WHERE c.namespace = $key AND c.id IN $ids {_CONCEPT}"
-        return self._concepts(held, query, ids)
+        query = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids"
+        return self._concepts(held, query + _CONCEPT, ids)
 
     def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
         query = f"""
@@ -317,10 +326,11 @@ class _Neo4jTransaction:
         return self._concepts(held, query, episode_ids)
 
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
-        query = (
-            "MATCH (c:Concept) WHERE c.namespace = $key AND c.id > $after RETURN c.id AS id ORDER BY id LIMIT $limit"
-        )
-        return [row["id"] for row in self._all(query, key=held.key, after=after, limit=limit)]
+        query = """
+            MATCH (c:Concept) WHERE c.namespace = $key AND c.id > $after
+            RETURN c.id AS id ORDER BY c.namespace, c.id LIMIT $limit
+        """
+        return self._ids(query, key=held.key, after=after, limit=limit)
 
     def speakers(self, held: Held) -> dict[str, int]:
         query = """
@@ -380,7 +390,8 @@ class _Neo4jTransaction:
         values: dict[str, Any] = {"key": held.key, "seq": as_of.seq, "told_by": as_of.told_by}
         start = "MATCH (f:Fact)"
         if entity is not None:
-            start = "MATCH (:Entity {namespace: $key, normalised: $normalised})<-[:SUBJECT|OBJECT]-(f:Fact)"
+            start = "MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f:Fact) USING INDEX SEEK x:Entity(namespace, normalised)"
+            clauses += ["x.namespace = $key", "x.normalised = $normalised"]
             values["normalised"] = normalised_name(entity)
         if relation:
             clauses.append("f.relation = $relation")
@@ -397,12 +408,12 @@ class _Neo4jTransaction:
                 values[column] = wanted
         if episode_ids:
             clauses.append("e.id IN $ids")
-        query = f"MATCH (e:Episode) WHERE {' AND '.join(clauses)} RETURN e.id AS id ORDER BY id"
+        hint = "USING INDEX e:Episode(id)" if episode_ids else ""
+        query = f"MATCH (e:Episode) {hint} WHERE {' AND '.join(clauses)} RETURN e.id AS id ORDER BY id"
         episodes = self._ids(query, **values)
-        query = "MATCH (e:Episode)-[:HAS]->(c:Concept) WHERE e.id IN $ids RETURN c.id AS id ORDER BY id"
-        concepts = self._ids(query, ids=episodes)
-        query = "MATCH (e:Episode)<-[:EVIDENCE]-(f:Fact) WHERE e.id IN $ids RETURN f.id AS id ORDER BY id"
-        told = self._ids(query, ids=episodes)
+        of_them = "USING INDEX e:Episode(id) WHERE e.id IN $ids RETURN x.id AS id ORDER BY id"
+        concepts = self._ids(f"MATCH (e:Episode)-[:HAS]->(x:Concept) {of_them}", ids=episodes)
+        told = self._ids(f"MATCH (e:Episode)<-[:EVIDENCE]-(x:Fact) {of_them}", ids=episodes)
         same = (
             "{0}.relation = g.relation AND coalesce({0}.literal = g.literal, {0}.literal IS NULL AND g.literal IS NULL)"
         )
@@ -429,7 +440,8 @@ class _Neo4jTransaction:
 
     def delete(self, held: Held, going: Going) -> None:
         key, episodes, concepts = held.key, list(going.episodes), list(going.concepts)
-        query = "MATCH (c:Concept) WHERE c.namespace = $key AND c.id IN $ids RETURN c.term_ids AS term_ids"
+        these = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids "
+        query = these + "RETURN c.term_ids AS term_ids"
         terms = rows.term_counts(row["term_ids"] for row in self._all(query, key=key, ids=concepts))
         self._do(
             "UNWIND $terms AS row MATCH (t:Term {namespace: $key, term: row[0]}) SET t.df = t.df - row[1] "
@@ -453,7 +465,7 @@ class _Neo4jTransaction:
             key=key,
             names=named,
         )
-        self._do("MATCH (c:Concept) WHERE c.namespace = $key AND c.id IN $ids DETACH DELETE c", key=key, ids=concepts)
+        self._do(these + "DETACH DELETE c", key=key, ids=concepts)
         self._do("MATCH (e:Episode) WHERE e.id IN $ids DETACH DELETE e", ids=episodes)
         self._do(
             "MATCH (n:Namespace {name: $name}) "
@@ -470,10 +482,10 @@ class _Neo4jTransaction:
 
     def outbox(self, limit: int) -> list[OutboxEntry]:
         query = """
-            MATCH (o:Outbox)
+            MATCH (o:Outbox) WHERE o.seq > 0
             RETURN o.seq AS seq, o.namespace AS namespace, o.concept_ids AS concept_ids, o.deleted AS deleted,
                    o.space_name AS space_name, o.space_version AS space_version, o.dimensions AS dimensions
-            ORDER BY seq LIMIT $limit
+            ORDER BY o.seq LIMIT $limit
         """
         return [
             OutboxEntry(

@@ -1,7 +1,7 @@
 """The connection to a Neo4j server: sessions, constraints and indexes, and errors that say how to mend them.
 
 Knows nothing of Episodes but the names of their indexes. The driver keeps a pool of connections, and repeats a
-transaction that the server asks to repeat, for at most `RETRY_TIME_S`.
+transaction that the server asks to repeat, or that found no server, for `RETRY_TIME_S`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from neo4j import exceptions
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
 SCHEMA_VERSION = 1
-RETRY_TIME_S = 10.0
-"""How long the driver goes on repeating what may succeed when repeated."""
+RETRY_TIME_S = 5.0
+"""How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
+CONNECT_TIMEOUT_S = 5.0
 
 _SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 _UNIQUE = {
@@ -58,6 +59,7 @@ class Neo4jServer:
                 url,
                 auth=(user, password) if user else None,
                 max_transaction_retry_time=RETRY_TIME_S,
+                connection_timeout=CONNECT_TIMEOUT_S,
                 notifications_min_severity="OFF",  # an empty store has none of our labels yet: no news
             )
         except (exceptions.Neo4jError, exceptions.DriverError, ValueError) as error:

@@ -9,7 +9,7 @@ import structlog
 from sapience.v1 import concept_pb2
 
 from cognition.engine.base import LanguageModel
-from core.errors import FailedPrecondition, NotFound, ResourceExhausted, SapienceError
+from core.errors import FailedPrecondition, NotFound, ResourceExhausted
 from core.models import ModelAddress
 
 log = structlog.get_logger()
@@ -107,6 +107,6 @@ class Models:
 async def _closed(future: asyncio.Future[LanguageModel]) -> None:
     try:
         model = await future
-    except SapienceError:
-        return  # it was never loaded, which was logged when it failed
+    except Exception:
+        return  # it was never loaded, which was logged when it failed, whatever the cause
     await asyncio.to_thread(model.close)

@@ -124,7 +124,9 @@ class Metrics:
 
 
 class AccessLog:
-    """One line for each call: at debug when it went well, at info when it did not."""
+    """One line for each call: at info where a service failed its caller, at debug where the caller was answered."""
+
+    _FAILED = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "DATA_LOSS"})
 
     def __init__(self, *, debug: bool) -> None:
         self._debug = debug
@@ -134,10 +136,11 @@ class AccessLog:
 
     def end(self, call: Call) -> None:
         """Writes the line."""
-        if call.code == "OK" and not self._debug:
+        failed = call.code in self._FAILED
+        if not (failed or self._debug):
             return
         milliseconds = round((time.perf_counter() - call.started) * 1e3, 2)
-        write = log.debug if call.code == "OK" else log.info
+        write = log.info if failed else log.debug
         write("call", method=call.method, code=call.code, ms=milliseconds, peer=call.context.peer())
 
 

