@@ -156,6 +156,7 @@ class Cycle:
                 yield DraftRetracted(draft_id, verdict.detail if not verdict.passed else "the draft was cut short")
         else:
             passed = False
+            stop = StopReason.WALL if left <= 0 else stop
         timer.stage("verify")
         yield Spent(tokens, 1, context_tokens, timer.seconds)
         answer = Answered(

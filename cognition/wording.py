@@ -30,10 +30,10 @@ _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 _FUNCTION_WORDS = frozenset(
     (
         "a about after all also am an and any are as at be because been before being but by can could did do does "
-        "doing for from had has have having he her here hers him his how i if in into is it its just me more most my no not "
-        "now of on one or other our out over own said says she so some such than that the their them then there these "
-        "they this those through to too told tells up very was we were what when where which while who whom whose why "
-        "will with would yes you your yours"
+        "doing for from had has have having he her here hers him his how i if in into is it its just me more most "
+        "my no not now of on one or other our out over own said says she so some such than that the their them "
+        "then there these they this those through to too told tells up very was we were what when where which "
+        "while who whom whose why will with would yes you your yours"
     ).split()
 )
 

@@ -12,11 +12,10 @@ from core.ids import RandomIds
 from core.models import ModelAddress
 from core.ports import Index, Record
 from services.runtime.client import Link
+from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
-
-SERVICES = ("perception", "memory", "reasoning", "controller")
 
 
 class Links:

@@ -21,9 +21,10 @@ from sapience.v1 import controller_pb2_grpc, memory_pb2, memory_pb2_grpc
 
 from cognition.metacognition.workspace import Item, Workspace
 from core.clock import Clock, Micros, SystemClock
-from core.errors import SapienceError
+from core.errors import InvalidArgument, SapienceError
 from services import wire
 from services.runtime.client import Link
+from services.runtime.names import full_name
 from services.runtime.server import Service
 
 NAME = "sapience.v1.ControllerService"
@@ -32,12 +33,6 @@ KEPT_PROMPTS = 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 log = structlog.get_logger()
-
-FULL_NAMES = {
-    "perception": "sapience.v1.PerceptionService",
-    "memory": "sapience.v1.MemoryService",
-    "reasoning": "sapience.v1.ReasoningService",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +93,13 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
     ) -> AsyncIterator[pb.WatchWorkspaceResponse]:
         """Items as they win. A watcher that is slower than the workspace turns over misses the ones in between."""
         after = request.after_seq or self._workspace.seq
+        if not 0 <= after <= self._workspace.seq:
+            raise InvalidArgument(
+                f"after_seq is {after}, and the items so far are 1 to {self._workspace.seq}: they begin again when the "
+                "controller does; watch from 0",
+                field="after_seq",
+                reason="UNKNOWN_CURSOR",
+            )
         while True:
             async with self._changed:
                 while self._workspace.seq <= after:
@@ -180,7 +182,7 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
     async def _ask(self, name: str, link: Link) -> Seen:
         started = time.perf_counter()
         try:
-            serving = await link.serving(FULL_NAMES[name])
+            serving = await link.serving(full_name(name))
             detail = "" if serving else "it is up, and not ready yet"
         except grpc.aio.AioRpcError as error:
             serving, detail = False, f"{error.code().name}: {error.details()}"

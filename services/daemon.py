@@ -25,8 +25,9 @@ from pydantic import SecretStr
 
 from core.clock import SystemClock, isoformat
 from core.errors import FailedPrecondition, SapienceError
-from services.assembly import SERVICES, Links, build
+from services.assembly import Links, build
 from services.runtime import loop, telemetry
+from services.runtime.names import SERVICES
 from services.runtime.server import Server
 from services.runtime.settings import Settings, load
 

@@ -1,4 +1,7 @@
-"""One service in the foreground: what a container runs."""
+"""One service in the foreground: what a container runs.
+
+What serving needs is imported when serving: the health check runs every few seconds, and should cost little.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,13 @@ import asyncio
 import structlog
 
 from core.errors import FailedPrecondition, InvalidArgument
-from services.assembly import SERVICES, Links, build
-from services.runtime import loop, telemetry
 from services.runtime.client import Link
-from services.runtime.server import Server
+from services.runtime.names import SERVICES, full_name
 from services.runtime.settings import Settings
 
 log = structlog.get_logger()
 
 NAMES = (*SERVICES, "gateway")
-FULL_NAME = {name: f"sapience.v1.{name.capitalize()}Service" for name in SERVICES}
 LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
 
@@ -29,6 +29,8 @@ def run(name: str, settings: Settings) -> None:
             f"{name} would answer anybody on {settings.listen}: set SAPIENCE_TOKEN, or listen on 127.0.0.1",
             reason="NO_TOKEN",
         )
+    from services.runtime import loop, telemetry
+
     telemetry.configure_logging(settings.log_level, settings.log_format)
     if settings.metrics_listen:
         telemetry.serve_metrics(settings.metrics_listen)
@@ -41,6 +43,9 @@ def run(name: str, settings: Settings) -> None:
 
 
 async def _serve(name: str, settings: Settings) -> None:
+    from services.assembly import Links, build
+    from services.runtime.server import Server
+
     server = Server(settings)
     port = server.bind()
     links = Links(settings)
@@ -61,7 +66,7 @@ def healthy(name: str, settings: Settings) -> bool:
     async def ask() -> bool:
         link = Link(f"127.0.0.1:{port}", settings.token_text, settings.max_message_bytes)
         try:
-            return await link.serving(FULL_NAME[name])
+            return await link.serving(full_name(name))
         finally:
             await link.close()
 

@@ -39,6 +39,7 @@ from core.nouns import (
 MAX_EPISODE_BYTES = 64 << 10
 MAX_QUERY_BYTES = 8 << 10
 MAX_TEXT_BYTES = 1 << 20
+MAX_PAGE_TOKEN_BYTES = 1 << 10
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -117,6 +118,10 @@ def interval_from(message: pb.Interval, field: str) -> Interval:
             field=f"{field}.end",
             reason="EMPTY_INTERVAL",
         )
+    if message.precision not in (0, *Precision):
+        raise InvalidArgument(
+            f"{field}.precision is {message.precision}, which is no precision", field=f"{field}.precision"
+        )
     return Interval(
         start, end, Precision(message.precision or Precision.EXACT), message.original_text, message.timezone
     )
@@ -163,7 +168,10 @@ def tensor_to(vectors: Float32, space: Space) -> pb.Tensor:
 
 
 def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Space]:
-    """A batch of `rows` unit vectors out of a Tensor, with its space. Vectors are brought to length 1."""
+    """A batch of `rows` unit vectors out of a Tensor, with its space. Vectors are brought to length 1.
+
+    One that has length 1 already, as near as float32 tells, keeps its bits: an export imported again is the same.
+    """
 
     def wrong(what: str, part: str = "") -> InvalidArgument:
         return InvalidArgument(f"{field}{part} {what}", field=f"{field}{part}", reason="BAD_TENSOR")
@@ -182,10 +190,12 @@ def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Spac
             ".data",
         )
     vectors = np.frombuffer(tensor.data, dtype=dtype).reshape(shape).astype(np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # In float64: the squares of large float32 numbers overflow, those of small ones vanish.
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not np.isfinite(vectors).all() or (lengths == 0).any():
         raise wrong("holds a vector that is zero or not finite", ".data")
-    return vectors / lengths, Space(tensor.space, tensor.space_version, shape[1])
+    lengths[np.abs(lengths - 1) < 1e-6] = 1
+    return (vectors / lengths).astype(np.float32), Space(tensor.space, tensor.space_version, shape[1])
 
 
 def same_space(given: Space, expected: Space, field: str) -> None:
@@ -335,8 +345,10 @@ def page_token(query: bytes, seq: int, place: object) -> str:
 def read_page_token(token: str, query: bytes) -> tuple[int, object]:
     """The commit and the place of a token. Refuses one that is damaged or belongs to another query."""
     try:
+        if len(token.encode()) > MAX_PAGE_TOKEN_BYTES:
+            raise ValueError("too long to be one of ours")
         digest, seq, place = json.loads(base64.urlsafe_b64decode(token.encode()))
-        if not isinstance(seq, int):
+        if not isinstance(seq, int) or not 0 <= seq < 1 << 63:
             raise ValueError("no commit in it")
     except (ValueError, TypeError) as error:
         raise InvalidArgument("page_token is damaged; begin again without one", field="page_token") from error

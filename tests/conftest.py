@@ -21,11 +21,19 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from sapience.v1 import memory_pb2, memory_pb2_grpc
+from sapience.v1 import (
+    controller_pb2_grpc,
+    memory_pb2,
+    memory_pb2_grpc,
+    perception_pb2_grpc,
+    reasoning_pb2_grpc,
+)
 
 START_S = 240.0
 """Loading two models on a busy machine; and once, where nothing is cached, converting one."""
 STOP_S = 30.0
+CALL_S = 60.0
+"""No call of a test takes so long; one that would hang fails."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Daemon:
 
 
 class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    """Sends the token with every call of a channel, unless the call brings metadata of its own."""
+    """Sends the token with every call, and a deadline, unless the call brings its own."""
 
     def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
         self._metadata = metadata
@@ -53,7 +61,7 @@ class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterce
     def _authorised(self, details: grpc.ClientCallDetails) -> grpc.ClientCallDetails:
         if not details.metadata:
             details = details._replace(metadata=self._metadata)
-        return details
+        return details if details.timeout else details._replace(timeout=CALL_S)
 
     def intercept_unary_unary(self, continuation, details, request):  # type: ignore[no-untyped-def]
         return continuation(self._authorised(details), request)
@@ -139,6 +147,24 @@ def channel(daemon: Daemon) -> Iterator[grpc.Channel]:
 def memory(channel: grpc.Channel) -> memory_pb2_grpc.MemoryServiceStub:
     """The memory service."""
     return memory_pb2_grpc.MemoryServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def perception(channel: grpc.Channel) -> perception_pb2_grpc.PerceptionServiceStub:
+    """The perception service."""
+    return perception_pb2_grpc.PerceptionServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def reasoning(channel: grpc.Channel) -> reasoning_pb2_grpc.ReasoningServiceStub:
+    """The reasoning service."""
+    return reasoning_pb2_grpc.ReasoningServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def controller(channel: grpc.Channel) -> controller_pb2_grpc.ControllerServiceStub:
+    """The controller service."""
+    return controller_pb2_grpc.ControllerServiceStub(channel)
 
 
 _NUMBERS = itertools.count()

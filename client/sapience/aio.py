@@ -49,32 +49,32 @@ def connect(
 
 
 class _Ending:
-    """How a call that is written to ended.
+    """How the service ended a call that is written to.
 
-    grpc.aio forgets it: where the service ends a call while a write is on its way, the failed write replaces the status
-    that came with "Internal error from Core" (github.com/grpc/grpc/issues/36066). Each status is told to the
-    call's callbacks as it is set, so the service's own is kept here.
+    grpc.aio confuses it: where the service ends a call while a write is on its way, the failed write sets a status of
+    its own, "Internal error from Core", before or after the service's (github.com/grpc/grpc/issues/36066). So the
+    service's is noted when it is set, and waited for where the other came first.
     """
 
     def __init__(self, call: Any) -> None:
-        self._told = asyncio.Event()
+        self._call = call
         self._error: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._note)
 
     def _note(self, call: Any) -> None:
         code, details = _at_once(call.code()), _at_once(call.details())
         if self._error is None and (code, details) != (grpc.StatusCode.INTERNAL, "Internal error from Core"):
-            metadata = grpc.aio.Metadata()
-            self._error = grpc.aio.AioRpcError(code, metadata, _at_once(call.trailing_metadata()) or metadata, details)
-            self._told.set()
+            metadata = _at_once(call.trailing_metadata())
+            self._error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, details)
 
     async def cause(self, error: grpc.RpcError) -> grpc.RpcError:
         """The error that the service ended the call with, where `error` may be that of a failed write."""
-        try:
-            await asyncio.wait_for(self._told.wait(), 1.0)  # the write may fail a moment before the status comes
-        except TimeoutError:
-            return error
-        return error if self._error is None or self._error.code() is grpc.StatusCode.OK else self._error
+        for _ in range(100):  # a second at most; it takes a millisecond or two
+            self._note(self._call)
+            if self._error is not None:
+                return error if self._error.code() is grpc.StatusCode.OK else self._error
+            await asyncio.sleep(0.01)
+        return error
 
 
 def _at_once(value: Coroutine[Any, Any, T]) -> T:

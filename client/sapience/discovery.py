@@ -22,7 +22,7 @@ from typing import Literal, get_args
 
 import platformdirs
 
-from sapience.errors import InvalidArgument, Unavailable
+from sapience.errors import InvalidArgument, Unauthenticated, Unavailable
 
 Service = Literal["perception", "memory", "reasoning", "controller"]
 SERVICES: tuple[Service, ...] = get_args(Service)
@@ -103,8 +103,9 @@ def resolve(
 ) -> dict[Service, Endpoint]:
     """Where each service is. One for which nothing says so is left out, as long as there is another.
 
-    Raises InvalidArgument for a service that does not exist, and Unavailable where nothing says where any service is
-    (reason NO_DAEMON) or the daemon that should be there is gone (DAEMON_GONE).
+    Raises InvalidArgument for a service that does not exist, Unavailable where nothing says where any service is
+    (reason NO_DAEMON) or the daemon that should be there is gone (DAEMON_GONE), and Unauthenticated where the daemon's
+    token file cannot be read (BAD_TOKEN_FILE).
     """
     given = dict(addresses or {})
     if unknown := sorted(set(given) - set(SERVICES)):
@@ -160,7 +161,13 @@ def _known(folder: Path) -> Daemon | None:
 
 
 def _token_file(folder: Path) -> str:
+    path = folder / "token"
     try:
-        return (folder / "token").read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""
+    except (OSError, ValueError) as error:
+        raise Unauthenticated(
+            f"the daemon's token {path} cannot be read ({error}): give a token, or set SAPIENCE_TOKEN",
+            reason="BAD_TOKEN_FILE",
+        ) from error

@@ -163,8 +163,11 @@ def from_rpc(error: grpc.RpcError, where: str) -> SapienceError:
     code: grpc.StatusCode = error.code()
     rich = _rich_status(error)
     if rich is not None and rich.code == code.value[0]:
-        return from_status(rich)
-    return _make(code, f"{where}: {error.details() or code.name}")
+        made = from_status(rich)
+    else:
+        made = _make(code, f"{where}: {error.details() or code.name}")
+    made.__cause__ = error
+    return made
 
 
 def _make(

@@ -139,7 +139,8 @@ class LanguageModelRunner(LanguageModel):
         with self._wake:
             if self._closed:
                 raise _closed(self.name)
-            if len(self._waiting) >= self._most_waiting:
+            # The running one counts, so that what the thread has yet to take is not mistaken for a queue.
+            if len(self._waiting) + (self._running is not None) > self._most_waiting:
                 raise ResourceExhausted(
                     f"{len(self._waiting)} requests already wait for the language model {self.name}; try again, or "
                     "raise the limit of waiting requests",

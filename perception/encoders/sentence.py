@@ -1,7 +1,8 @@
 """Sentence encoders of the sentence-transformers family: any such model, by its address.
 
-A folder with `modules.json` is used with the pooling it names; a plain transformer gets mean pooling. Code that a model
-brings with it is never run. Nothing is downloaded but by `core.models.locate` for an `hf:` address.
+A folder with `modules.json` is used with the pooling it names; a plain transformer gets mean pooling. The common shape,
+BERT with mean pooling, runs on plain torch (`perception.encoders.bert`) and starts without sentence-transformers. Code
+that a model brings with it is never run. Nothing is downloaded but by `core.models.locate` for an `hf:` address.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,9 +20,6 @@ from core.errors import FailedPrecondition, InvalidArgument
 from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
 from perception.encoders.base import Encoded, Encoder
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -31,17 +29,36 @@ _CARD_TITLE = re.compile(r"^#\s+(?:[\w.-]+/)?([A-Za-z0-9][\w.-]*)\s*$", re.MULTI
 _CARD_BYTES = 16 * 1024
 
 
+class _Backend(Protocol):
+    """What computes the vectors."""
+
+    dimensions: int
+    max_tokens: int
+
+    def encode(self, texts: Sequence[str]) -> tuple[Float32, int]:
+        """Vectors of any length, and how many texts were cut."""
+        ...
+
+
 class SentenceEncoder(Encoder):
-    """A sentence-transformers model in the memory of this process."""
+    """A sentence encoder in the memory of this process. Safe to use from several threads, one computes at a time."""
 
     def __init__(
-        self, address: ModelAddress, *, device: Device = "auto", threads: int | None = None, batch_size: int = 32
+        self,
+        address: ModelAddress,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        batch_size: int = 32,
+        plain: bool = True,
     ) -> None:
         """Finds and loads the model: seconds, so call it on a thread.
 
-        `threads` are those that torch computes with on a CPU, in the whole process; by default half the cores, since
-        short sentences gain little from more and the rest of the process needs some. Batches of 32 are where the rate
-        stops growing on a CPU. Raises what `locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED).
+        `threads` are those that torch computes with on a CPU, by default half the cores: short sentences gain little
+        from more, and the rest of the process needs some. Batches of 32 are where the rate stops growing on a CPU.
+        `plain` False uses sentence-transformers even where plain torch would do, to compare the two.
+
+        Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, DEVICE_UNAVAILABLE).
         """
         folder = locate(address)
         if folder.is_file():
@@ -49,33 +66,22 @@ class SentenceEncoder(Encoder):
                 f"{address} is a GGUF file, which holds no sentence encoder; name a sentence-transformers model",
                 reason="MODEL_LOAD_FAILED",
             )
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // 2))
+        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        place = _torch_device(device)
+        self._set_threads()
         try:
-            self._model: SentenceTransformer = SentenceTransformer(
-                str(folder),
-                device=_torch_device(device),
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"dtype": "float32"},
-            )
+            self._backend = _load(folder, place, batch_size, plain)
         except Exception as error:  # whatever a broken folder makes of the libraries below
             raise FailedPrecondition(
-                f"{address}: {folder} could not be loaded as a sentence encoder ({error}); check that it is a whole "
-                "sentence-transformers model, or download it again",
+                f"{address}: {folder} could not be loaded as a sentence encoder ({type(error).__name__}: {error}); "
+                "check that it is a whole sentence-transformers model, or get it again",
                 reason="MODEL_LOAD_FAILED",
             ) from error
-        self._model.eval()
-        self._batch_size = batch_size
         self._lock = threading.Lock()
         self.address = address
-        self.max_tokens = int(self._model.max_seq_length or 512)
-        dimensions = self._model.encode(["."], show_progress_bar=False).shape[1]
-        self.space = Space(_name(folder, address), _version(folder), dimensions)
+        self.device = place
+        self.max_tokens = self._backend.max_tokens
+        self.space = Space(_name(folder, address), _version(folder), self._backend.dimensions)
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         """See Encoder. Batches are put together by length, so that little is computed for padding."""
@@ -84,15 +90,55 @@ class SentenceEncoder(Encoder):
                 raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
         if not texts:
             return Encoded(np.empty((0, self.space.dimensions), np.float32), 0)
-        encode = self._model.encode_query if query else self._model.encode_document
         with self._lock:
-            truncated = self._count_truncated(texts)
-            raw = encode(list(texts), batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True)
-        return Encoded(_unit(np.asarray(raw, np.float32), self.space), truncated)
+            self._set_threads()
+            if query and isinstance(self._backend, _SentenceTransformers):
+                vectors, truncated = self._backend.encode(texts, query=True)
+            else:
+                vectors, truncated = self._backend.encode(texts)
+        return Encoded(_unit(vectors, self.space), truncated)
 
-    def _count_truncated(self, texts: Sequence[str]) -> int:
+    def _set_threads(self) -> None:
+        """For the calling thread: OpenMP keeps the number for each."""
+        import torch
+
+        torch.set_num_threads(self._threads)
+
+
+def _load(folder: Path, device: str, batch_size: int, plain: bool) -> _Backend:
+    if plain:
+        from perception.encoders.bert import Bert, supports
+
+        if supports(folder):
+            return Bert(folder, device=device, batch_size=batch_size)
+    return _SentenceTransformers(folder, device=device, batch_size=batch_size)
+
+
+class _SentenceTransformers:
+    """Any model, by the sentence-transformers library."""
+
+    def __init__(self, folder: Path, *, device: str, batch_size: int) -> None:
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        self._model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": "float32"},
+        ).eval()
+        self._batch_size = batch_size
+        self.max_tokens = int(self._model.max_seq_length or 512)
+        self.dimensions = int(self._model.encode(["."], show_progress_bar=False).shape[1])
+
+    def encode(self, texts: Sequence[str], *, query: bool = False) -> tuple[Float32, int]:
+        """See _Backend. `query` uses the prompt that the model has for questions, if it has one."""
+        encode = self._model.encode_query if query else self._model.encode_document
         ids = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
-        return sum(len(each) > self.max_tokens for each in ids)
+        vectors = encode(list(texts), batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True)
+        return np.asarray(vectors, np.float32), sum(len(each) > self.max_tokens for each in ids)
 
 
 def _unit(vectors: Float32, space: Space) -> Float32:

@@ -26,6 +26,7 @@ import grpc
 from sapience.v1 import memory_pb2, memory_pb2_grpc, perception_pb2, perception_pb2_grpc, reasoning_pb2_grpc
 from sapience.v1 import reasoning_pb2 as pb
 
+from services import memory, perception, reasoning
 from services.bench import null
 from services.bench.report import Report, versions
 from services.runtime import loop
@@ -177,58 +178,75 @@ def _serve_bare(pipe: Connection) -> None:
 
 
 async def _bare(pipe: Connection) -> None:
-    """The same hops and messages with grpc.aio and generated stubs alone."""
+    """The same hops and messages with grpc.aio and generated stubs alone.
+
+    Its three methods are generic handlers. Generated code would register every method of the three services with the
+    server, and grpc.aio waits for a call of each one anew whenever a call comes: the replica would be slower by that.
+    """
     server = grpc.aio.server()
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     channel = grpc.aio.insecure_channel(address)
-    service = _Bare(channel)
-    reasoning_pb2_grpc.add_ReasoningServiceServicer_to_server(service, server)  # type: ignore[arg-type]
-    perception_pb2_grpc.add_PerceptionServiceServicer_to_server(service.perception, server)
-    memory_pb2_grpc.add_MemoryServiceServicer_to_server(service.memory, server)
+    bare = _Bare(channel)
+    server.add_generic_rpc_handlers(bare.handlers())
     await server.start()
     pipe.send(address)
-    recorded = await asyncio.to_thread(pipe.recv)
-    service.take(recorded)
+    bare.take(await asyncio.to_thread(pipe.recv))
     pipe.send("ready")
     await server.wait_for_termination()
 
 
-class _BarePerception(perception_pb2_grpc.PerceptionServiceServicer):
-    response = perception_pb2.EncodeResponse()
-
-    async def Encode(self, request: Any, context: Any) -> perception_pb2.EncodeResponse:
-        return self.response
-
-
-class _BareMemory(memory_pb2_grpc.MemoryServiceServicer):
-    response = memory_pb2.RecallResponse()
-
-    async def Recall(self, request: Any, context: Any) -> memory_pb2.RecallResponse:
-        return self.response
-
-
-class _Bare(reasoning_pb2_grpc.ReasoningServiceServicer):
-    """Calls Encode, then Recall, then streams the recorded events."""
+class _Bare:
+    """Reason calls Encode, then Recall, then streams the recorded events."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.perception = _BarePerception()
-        self.memory = _BareMemory()
         self._encode = perception_pb2_grpc.PerceptionServiceStub(channel).Encode
         self._recall = memory_pb2_grpc.MemoryServiceStub(channel).Recall
         self._events: list[pb.ReasonResponse] = []
-        self._encoding = perception_pb2.EncodeRequest()
-        self._recalling = memory_pb2.RecallRequest()
+        self._encoding, self._encoded = perception_pb2.EncodeRequest(), perception_pb2.EncodeResponse()
+        self._recalling, self._recalled = memory_pb2.RecallRequest(), memory_pb2.RecallResponse()
 
     def take(self, recorded: Recorded) -> None:
         """What to send from now on."""
         self._events = [pb.ReasonResponse.FromString(event) for event in recorded.events]
         self._encoding.ParseFromString(recorded.encode[0])
-        self.perception.response = perception_pb2.EncodeResponse.FromString(recorded.encode[1])
+        self._encoded.ParseFromString(recorded.encode[1])
         self._recalling.ParseFromString(recorded.recall[0])
-        self.memory.response = memory_pb2.RecallResponse.FromString(recorded.recall[1])
+        self._recalled.ParseFromString(recorded.recall[1])
 
-    async def Reason(self, request: Any, context: Any) -> AsyncIterator[pb.ReasonResponse]:
+    async def encode(self, request: perception_pb2.EncodeRequest, context: Any) -> perception_pb2.EncodeResponse:
+        """Answers the first hop."""
+        return self._encoded
+
+    async def recall(self, request: memory_pb2.RecallRequest, context: Any) -> memory_pb2.RecallResponse:
+        """Answers the second hop."""
+        return self._recalled
+
+    async def reason(self, request: pb.ReasonRequest, context: Any) -> AsyncIterator[pb.ReasonResponse]:
+        """Takes both hops, then streams."""
         await self._encode(self._encoding)
         await self._recall(self._recalling)
         for event in self._events:
             yield event
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """The methods as a server takes them."""
+        encode = grpc.unary_unary_rpc_method_handler(
+            self.encode,
+            request_deserializer=perception_pb2.EncodeRequest.FromString,
+            response_serializer=perception_pb2.EncodeResponse.SerializeToString,
+        )
+        recall = grpc.unary_unary_rpc_method_handler(
+            self.recall,
+            request_deserializer=memory_pb2.RecallRequest.FromString,
+            response_serializer=memory_pb2.RecallResponse.SerializeToString,
+        )
+        reason = grpc.unary_stream_rpc_method_handler(
+            self.reason,
+            request_deserializer=pb.ReasonRequest.FromString,
+            response_serializer=pb.ReasonResponse.SerializeToString,
+        )
+        return [
+            grpc.method_handlers_generic_handler(perception.NAME, {"Encode": encode}),
+            grpc.method_handlers_generic_handler(memory.NAME, {"Recall": recall}),
+            grpc.method_handlers_generic_handler(reasoning.NAME, {"Reason": reason}),
+        ]

@@ -8,9 +8,11 @@ GET /metrics    Prometheus metrics of the gateway
 from __future__ import annotations
 
 import asyncio
+import signal
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import grpc
 import uvicorn
@@ -20,9 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.assembly import SERVICES, Links
+from services.assembly import Links
 from services.runtime import telemetry
 from services.runtime.client import Link
+from services.runtime.names import SERVICES, full_name
 from services.runtime.settings import Settings
 
 
@@ -46,18 +49,31 @@ def application(links: Mapping[str, Link]) -> Starlette:
 
 async def _state(name: str, link: Link) -> str:
     try:
-        serving = await link.serving(f"sapience.v1.{name.capitalize()}Service")
+        serving = await link.serving(full_name(name))
     except grpc.aio.AioRpcError as error:
         return f"{error.code().name}: {error.details()}"
     telemetry.SERVING.labels(name).set(serving)
     return "serving" if serving else "not ready"
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's server, which drains on a signal and then ends well: uvicorn would raise the signal once more."""
+
+    def stop(self) -> None:
+        """Asks it to drain and return."""
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals to us."""
+        yield
+
+
 async def serve(settings: Settings) -> None:
     """Serves until a signal."""
     links = Links(settings)
     host, _, port = settings.gateway_listen.rpartition(":")
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             application({name: links.to(name) for name in SERVICES}),
             host=host,
@@ -67,6 +83,9 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=int(settings.drain_s),
         )
     )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
     await server.serve()
     await links.close()
 

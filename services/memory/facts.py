@@ -133,7 +133,7 @@ def read_timeline(request: pb.TimelineRequest) -> TimelineQuery:
     if request.page_token:
         seq, place = wire.read_page_token(request.page_token, key)
         match place:
-            case [int(at), str(last)]:
+            case [int(at), str(last)] if EARLIEST <= at <= LATEST:
                 after = (at, last)
             case _:
                 raise InvalidArgument("page_token is damaged; begin again without one", field="page_token")

@@ -92,14 +92,20 @@ def _checked_name(value: str, field: str) -> None:
 
 
 async def perceive(
-    episodes: Sequence[Checked], encoder: Encoder, path: Callable[[int], str]
+    episodes: Sequence[Checked], encoder: Encoder, path: Callable[[int], str], space: Space | None
 ) -> tuple[list[PerceivedEpisode], Space]:
-    """Vectors for those that have none, term weights for all. All have to be in one space."""
+    """Vectors for those that have none, term weights for all. All have to be in one space: `space`, where one is given.
+
+    Raises FailedPrecondition (SPACE_MISMATCH) with the field under `path`.
+    """
     wanting = [span.text for episode in episodes if episode.vectors is None for span in episode.spans]
-    space: Space | None = None
     fresh: Float32 | None = None
     if wanting:
-        fresh, space = await encoder.encode(wanting)
+        fresh, encoded_in = await encoder.encode(wanting)
+        if space is None:
+            space = encoded_in
+        first = next(number for number, episode in enumerate(episodes) if episode.vectors is None)
+        wire.same_space(encoded_in, space, f"{path(first)}.text")
     perceived, row = [], 0
     for number, episode in enumerate(episodes):
         if episode.vectors is not None and episode.space is not None:

@@ -105,9 +105,10 @@ async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, 
     response = pb.RecallResponse(as_of=wire.as_of_to(as_of), recipe=query.recipe.name, dense_text=query.text)
     if space is None:
         return response
-    wanted = dense_text(query.text, scope.speakers) if query.recipe.strip_names else query.text
-    if query.vector is not None and query.space is not None and wanted == query.text:
+    if query.space is not None:
         wire.same_space(query.space, space, "vector.space")
+    wanted = dense_text(query.text, scope.speakers) if query.recipe.strip_names else query.text
+    if query.vector is not None and wanted == query.text:
         vector = query.vector
     else:
         vectors, encoded_in = await encoder.encode([wanted])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from sapience.v1 import concept_pb2, memory_pb2_grpc
 from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST, Clock
-from core.errors import InvalidArgument, NotYet, SapienceError
+from core.errors import FailedPrecondition, InvalidArgument, NotYet, SapienceError
 from core.nouns import AsOf, Fact, NewFact
 from core.ports import Index, Record
 from memory import temporal
@@ -116,7 +117,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         namespace = ""
         async with aclosing(batches(request_iterator, BATCH)) as incoming:
             async for batch in incoming:
-                namespace = _stream_namespace(namespace, [item.namespace for item in batch])
+                namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 checked: dict[int, Checked] = {}
                 refused: dict[int, SapienceError] = {}
                 now = self._clock.now()
@@ -125,13 +126,39 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
                         checked[place] = check(item.episode, "episode", now)
                     except SapienceError as error:
                         refused[place] = error
-                kept = await self._remember(namespace, list(checked.values())) if checked else []
-                for response in acknowledge(batch, dict(zip(checked, kept, strict=True)), refused):
+                kept = await self._remember_some(namespace, checked, refused) if checked else {}
+                for response in acknowledge(batch, kept, refused):
                     yield response
 
-    async def _remember(self, namespace: str, checked: list[Checked], request_id: str = "") -> list[pb.Remembered]:
-        await self._reads.run(self._record.space_of, namespace)  # the namespace exists: encoding is not for nothing
-        perceived, space = await perceive(checked, self._encoder, lambda n: f"episodes[{n}]")
+    async def _remember_some(
+        self, namespace: str, checked: Mapping[int, Checked], refused: dict[int, SapienceError]
+    ) -> dict[int, pb.Remembered]:
+        """All in one transaction; or, where vectors of two spaces are among them, each in one of its own."""
+        try:
+            together = await self._remember(namespace, list(checked.values()), path=lambda _: "episode")
+        except FailedPrecondition as error:
+            if error.reason != "SPACE_MISMATCH":
+                raise
+        else:
+            return dict(zip(checked, together, strict=True))
+        kept: dict[int, pb.Remembered] = {}
+        for place, one in checked.items():
+            try:
+                (kept[place],) = await self._remember(namespace, [one], path=lambda _: "episode")
+            except FailedPrecondition as error:
+                refused[place] = error
+        return kept
+
+    async def _remember(
+        self,
+        namespace: str,
+        checked: list[Checked],
+        request_id: str = "",
+        path: Callable[[int], str] = lambda number: f"episodes[{number}]",
+    ) -> list[pb.Remembered]:
+        # Asked first, so that nothing is encoded for a namespace that is not there.
+        held = await self._reads.run(self._record.space_of, namespace)
+        perceived, space = await perceive(checked, self._encoder, path, held)
         kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
         self._drainer.wake()
         return [pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate) for one in kept]
@@ -144,7 +171,9 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
             return recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
 
         scope = await self._reads.run(look)
-        await self._catch_up(scope.as_of.seq)
+        if not await self._catch_up(scope.as_of.seq):
+            # The index is still busy with a large import: answer for the commits it has, and say so.
+            scope = replace(scope, as_of=replace(scope.as_of, seq=self._drainer.indexed))
         return await recalling.answer(self._recall, self._encoder, self._reads, query, scope)
 
     async def Timeline(self, request: pb.TimelineRequest, context: Context) -> pb.TimelineResponse:
@@ -239,6 +268,10 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
     async def Export(self, request: pb.ExportRequest, context: Context) -> AsyncIterator[pb.ExportResponse]:
         """Streams from a thread of its own, a slice at a time."""
         namespace = wire.checked_namespace(request.namespace)
+        if request.up_to_seq < 0:
+            raise InvalidArgument(
+                f"up_to_seq is {request.up_to_seq}; commits count from 1, and 0 means all", field="up_to_seq"
+            )
         worker = Worker("export", max_waiting=1)
         try:
             up_to = request.up_to_seq or await worker.run(self._record.seq)
@@ -258,11 +291,11 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         result = pb.ImportResponse()
         async with aclosing(batches(request_iterator, BATCH)) as incoming:
             async for batch in incoming:
-                namespace = _stream_namespace(namespace, [item.namespace for item in batch])
+                namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 now = self._clock.now()
                 episodes = [item.record.episode for item in batch if item.record.HasField("episode")]
                 checked = [facts.check_stored(one, "record.episode", now) for one in episodes]
-                for one in await self._remember(namespace, checked) if checked else []:
+                for one in await self._remember(namespace, checked, path=_imported) if checked else []:
                     result.duplicates += one.duplicate
                     result.episodes += not one.duplicate
                 for item in batch:
@@ -297,6 +330,21 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
 
         return await self._reads.run(count)
 
+    async def _stream_namespace(self, known: str, given: list[str]) -> str:
+        """The namespace of a stream: the first message names one that exists, and no later one may name another."""
+        first = not known
+        for name in given:
+            if name and known and name != known:
+                raise InvalidArgument(
+                    f"the stream began with namespace {known!r} and goes on with {name!r}; open one for each",
+                    field="namespace",
+                )
+            if not known:
+                known = wire.checked_namespace(name)
+        if first:
+            await self._reads.run(self._record.space_of, known)
+        return known
+
     # Time
 
     async def _as_of(self, message: concept_pb2.AsOf, seq: int | None = None) -> AsOf:
@@ -320,8 +368,8 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
             seq = min(seq, message.seq)
         return AsOf(self._clock.now() if valid_at is None else valid_at, told_by, seq)
 
-    async def _catch_up(self, seq: int) -> None:
-        await self._drainer.reach(seq, self._index_wait_s)
+    async def _catch_up(self, seq: int) -> bool:
+        return await self._drainer.reach(seq, self._index_wait_s)
 
 
 def _checked_request_id(request_id: str) -> str:
@@ -330,17 +378,8 @@ def _checked_request_id(request_id: str) -> str:
     return request_id
 
 
-def _stream_namespace(known: str, given: list[str]) -> str:
-    """The namespace of a stream: the first message names it, and no later one may name another."""
-    for name in given:
-        if name and known and name != known:
-            raise InvalidArgument(
-                f"the stream began with namespace {known!r} and goes on with {name!r}; open one for each",
-                field="namespace",
-            )
-        if not known:
-            known = wire.checked_namespace(name)
-    return known
+def _imported(number: int) -> str:
+    return "record.episode"
 
 
 def service(servicer: Memory) -> Service:

@@ -90,7 +90,7 @@ def _citation(piece: Evidence) -> pb.Citation:
 
 
 def joined(events: Iterable[pb.ReasonEvent]) -> list[pb.ReasonEvent]:
-    """The events as a Trace keeps them: neighbouring tokens of one draft as one."""
+    """The events as a Trace keeps them and a retry gets them: neighbouring tokens of one draft as one, renumbered."""
     kept: list[pb.ReasonEvent] = []
     for event in events:
         last = kept[-1] if kept else None
@@ -103,5 +103,6 @@ def joined(events: Iterable[pb.ReasonEvent]) -> list[pb.ReasonEvent]:
         else:
             copy = pb.ReasonEvent()
             copy.CopyFrom(event)
+            copy.seq = len(kept)
             kept.append(copy)
     return kept

@@ -28,6 +28,8 @@ NAME = "sapience.v1.ReasoningService"
 MAX_NEW_TOKENS = 2048
 MAX_CITATIONS = 20
 MAX_GENERATED_TOKENS = 4096
+MAX_REQUEST_ID = 120
+MAX_CONVERSATION = 256
 DEFAULT_GENERATED_TOKENS = 256
 DEFAULT_GENERATION_S = 120.0
 
@@ -166,8 +168,8 @@ def _question(request: pb.ReasonRequest) -> Question:
         ),
         max_citations=wire.checked_limit(request.max_citations, "max_citations", 3, MAX_CITATIONS),
         learn=request.learn,
-        request_id=request.request_id,
-        conversation=request.conversation,
+        request_id=_checked_size(request.request_id, "request_id", MAX_REQUEST_ID),
+        conversation=_checked_size(request.conversation, "conversation", MAX_CONVERSATION),
         temperature=request.sampling.temperature,
         top_p=request.sampling.top_p or 1.0,
         seed=request.sampling.seed,
@@ -175,12 +177,22 @@ def _question(request: pb.ReasonRequest) -> Question:
 
 
 def _checked_new_tokens(budget: concept_pb2.Budget, default: int, most: int) -> int:
+    for field in ("latent_steps", "self_prompts", "recalls"):
+        if getattr(budget, field) < 0:
+            raise InvalidArgument(f"budget.{field} is {getattr(budget, field)}; leave it at 0", field=f"budget.{field}")
     for field in ("latent_steps", "self_prompts"):
         if getattr(budget, field):
             raise NotYet(f"budget.{field} is {getattr(budget, field)}; this version takes none, leave it at 0")
-    if not 0 <= budget.recalls <= 1:
+    if budget.recalls > 1:
         raise NotYet(f"budget.recalls is {budget.recalls}; this version recalls once, leave it at 0 or 1")
     return wire.checked_limit(budget.new_tokens, "budget.new_tokens", default, most)
+
+
+def _checked_size(value: str, field: str, most: int) -> str:
+    """What learning would refuse is refused before anything is thought."""
+    if (size := len(value.encode())) > most:
+        raise InvalidArgument(f"{field} has {size} bytes; at most {most} are taken", field=field)
+    return value
 
 
 def _wall_s(budget: concept_pb2.Budget, default: float) -> float:

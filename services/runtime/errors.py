@@ -68,6 +68,20 @@ def trailing(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 
+def passed_on(error: grpc.aio.AioRpcError) -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata for a caller whose call failed because one that was made for it did.
+
+    What the other service said is said again. Where gRPC itself failed there are no details: nobody answered.
+    """
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return ((DETAILS_KEY, value),)
+    code: int = error.code().value[0]
+    status = status_pb2.Status(code=code, message=error.details() or "")
+    _pack(status, error_details_pb2.ErrorInfo(reason=error.code().name, domain=DOMAIN))
+    return trailing(status)
+
+
 def _pack(status: status_pb2.Status, detail: Message) -> None:
     packed = any_pb2.Any()
     packed.Pack(detail)

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from core.errors import ResourceExhausted, SapienceError, Unauthenticated
+from core.errors import InvalidArgument, ResourceExhausted, SapienceError, Unauthenticated, Unavailable
 from services.runtime import deadline, errors, telemetry
 
 log = structlog.get_logger()
@@ -103,6 +104,21 @@ class Admission:
         self._at_work[call.service] -= 1
 
 
+class Drain:
+    """Refuses new calls once the server is stopping, but for those that services make for the calls still at work."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self, call: Call) -> None:
+        """Lets all in until the drain has begun."""
+        if self.begun and not _internal(call):
+            raise Unavailable(f"{call.service} is stopping; try again", reason="STOPPING", retry_after_s=1.0)
+
+    def end(self, call: Call) -> None:
+        """Nothing to do."""
+
+
 class Metrics:
     """Counts and times calls."""
 
@@ -153,6 +169,11 @@ class Activity:
     def __init__(self) -> None:
         self._last = time.monotonic()
         self._at_work = 0
+
+    @property
+    def at_work(self) -> int:
+        """Calls at work."""
+        return self._at_work
 
     @property
     def idle_s(self) -> float:
@@ -220,6 +241,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 for hook in self._hooks:
                     hook.begin(call)
                     begun += 1
+                if isinstance(request, SapienceError):
+                    raise request  # what `_parser` made of bytes that are no message
                 return await run(request, context)
             except SapienceError as error:
                 call.code = errors.code_of(error).name
@@ -227,8 +250,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AioRpcError as error:
                 # A service that this one asked has refused: its status and details are the answer.
                 call.code = error.code().name
-                details = tuple((k, v) for k, v in error.trailing_metadata() or () if k == errors.DETAILS_KEY)
-                await context.abort(error.code(), error.details() or "", details)
+                await context.abort(error.code(), error.details() or "", errors.passed_on(error))
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 call.code = "CANCELLED"
                 raise
@@ -243,7 +265,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 for hook in reversed(self._hooks[:begun]):
                     hook.end(call)
 
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
+        parse = _parser(method, handler.request_deserializer, streaming=handler.request_streaming)
+        return make(guarded, parse, handler.response_serializer)
 
     @staticmethod
     def _streaming(inner: Handler) -> Handler:
@@ -254,3 +277,26 @@ class Interceptor(grpc.aio.ServerInterceptor):
                     await context.write(response)
 
         return stream
+
+
+def _parser(method: str, parse: Callable[[bytes], Any], *, streaming: bool) -> Callable[[bytes], Any]:
+    """The method's deserializer, whose fault is the caller's: gRPC itself would answer UNKNOWN.
+
+    In a stream of requests the error is raised where the handler reads the next one. The one request of other methods
+    is parsed before any code of ours runs, so there the error takes the request's place.
+    """
+
+    def parsed(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            broken = InvalidArgument(
+                f"the request of {method} is no such message: {error}; text has to be UTF-8",
+                field="",
+                reason="BAD_MESSAGE",
+            )
+            if streaming:
+                raise broken from error
+            return broken
+
+    return parsed

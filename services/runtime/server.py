@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -20,6 +21,7 @@ from services.runtime.interceptors import (
     Activity,
     Admission,
     Authentication,
+    Drain,
     Hook,
     Interceptor,
     Metrics,
@@ -29,6 +31,7 @@ from services.runtime.settings import Settings
 log = structlog.get_logger()
 
 HEALTH_INTERVAL_S = 1.0
+DRAIN_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Server:
         hooks: list[Hook] = [Metrics(), AccessLog(debug=settings.log_level == "debug")]
         if settings.token_text:
             hooks.append(Authentication(settings.token_text))
-        hooks += [Admission(settings.max_in_flight), self.activity]
+        self._drain = Drain()
+        hooks += [self._drain, Admission(settings.max_in_flight), self.activity]
         self._server = grpc.aio.server(
             interceptors=[Interceptor(hooks, settings.default_deadline_s)],
             options=[
@@ -75,7 +79,7 @@ class Server:
             ],
         )
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, cast(grpc.aio.Server, _GenericOnly(self._server)))
 
     def bind(self) -> int:
         """Takes the port that the settings name, and returns it. Raises FailedPrecondition (CANNOT_LISTEN)."""
@@ -92,9 +96,11 @@ class Server:
         """Adds the services and begins to answer. The server owns them from here on, and closes them."""
         self._services = tuple(services)
         for service in self._services:
-            service.register(self._server)
+            service.register(cast(grpc.aio.Server, _GenericOnly(self._server)))
         names = [service.name for service in self._services]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        for name in ("", *names):  # until the watcher knows better
+            await self._health.set(name, _health_status(False))
         await self._server.start()
         self._watcher = asyncio.create_task(self._watch_health(), name="health watcher")
 
@@ -117,7 +123,12 @@ class Server:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        await self._server.stop(self._settings.drain_s)
+        # Calls at work may still have to call services of this very process, which the server, once it stops, refuses.
+        self._drain.begun = True
+        ends = time.monotonic() + self._settings.drain_s
+        while self.activity.at_work and time.monotonic() < ends:
+            await asyncio.sleep(DRAIN_INTERVAL_S)
+        await self._server.stop(max(0.0, ends - time.monotonic()))
         for service in reversed(self._services):
             await service.close()
         log.info("stopped")
@@ -139,6 +150,20 @@ class Server:
                     await self._health.set(service.name, _health_status(serving))
             await self._health.set("", _health_status(all(said.values())))
             await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+class _GenericOnly:
+    """A server as generated code sees it, that takes generic handlers alone.
+
+    Generated code registers every method a second time, by name. grpc.aio waits for a call of each such method, and
+    sets out to wait for all of them anew whenever a call comes: with thirty methods that costs more than what it saves.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
+        """Nothing to do: the same handlers came as generic ones."""
 
 
 def _health_status(serving: bool) -> Any:

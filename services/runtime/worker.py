@@ -1,30 +1,44 @@
-"""Threads that blocking work runs on: models, stores. The event loop never computes and never waits for a disk."""
+"""Threads that blocking work runs on: models, stores. The event loop never computes and never waits for a disk.
+
+A hand-over is two moves: a queue takes the work to a thread, and one callback brings the result back to the loop. An
+executor of the standard library takes three locks and two futures for the same, several times the cost.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
 
 from core.errors import ResourceExhausted, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 
 class Worker:
-    """A pool of named threads with a bounded queue.
+    """A pool of named threads with a bounded queue, for callers on one event loop.
 
     Work that waits is dropped when its caller is cancelled; work that runs is finished, and its result dropped.
+    Threads start when there is more work than threads, and end with `close` or with the process.
     """
 
     def __init__(self, name: str, threads: int = 1, max_waiting: int = 512) -> None:
         self.name = name
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._most_threads = threads
         self._most = threads + max_waiting
         self._held = 0
         self._closed = False
+        self._threads: list[Thread] = []
+        # None ends a thread. What is put in here is bounded by `_most`.
+        self._queue: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work` on a thread of the pool. Raises ResourceExhausted (BUSY) when the queue is full."""
@@ -35,15 +49,55 @@ class Worker:
                 f"{self.name} has {self._held} pieces of work waiting", reason="BUSY", retry_after_s=0.5
             )
         self._held += 1
-        future = self._pool.submit(work, *args, **kwargs)
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release) if not loop.is_closed() else None)
-        return await asyncio.wrap_future(future)
-
-    def _release(self) -> None:
-        self._held -= 1
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put((future, partial(work, *args, **kwargs) if args or kwargs else work))
+        if len(self._threads) < min(self._held, self._most_threads):
+            self._start_thread()
+        return await future
 
     async def close(self) -> None:
         """Drops what waits, lets what runs end, and ends the threads."""
         self._closed = True
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        while True:
+            try:
+                waiting = self._queue.get_nowait()
+            except Empty:
+                break
+            if waiting is not None:
+                waiting[0].cancel()
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _start_thread(self) -> None:
+        # A daemon: a process that ends without `close` must not hang on a thread that waits for work.
+        thread = Thread(target=self._work, name=f"{self.name}_{len(self._threads)}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            future, work = item
+            result: Any = None
+            error: BaseException | None = None
+            if not future.cancelled():
+                try:
+                    result = work()
+                except BaseException as raised:  # the caller's to handle, whatever it is
+                    error = raised
+            try:
+                future.get_loop().call_soon_threadsafe(self._deliver, future, result, error)
+            except RuntimeError:
+                # The loop was closed while this ran: nobody waits any more.
+                log.debug("work ended after its event loop", worker=self.name)
+            del item, future, work, result, error  # nothing is kept alive while waiting
+
+    def _deliver(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        self._held -= 1
+        if future.done():
+            return  # the caller was cancelled
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

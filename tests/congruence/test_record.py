@@ -608,6 +608,18 @@ def test_a_retraction_stays_while_the_statement_has_another_assertion(record: Re
     assert record.facts("a") == [literal]
 
 
+def test_a_retraction_that_has_its_own_episode_or_statement_stays(record: Record) -> None:
+    asserting, denying = ids_of(record, told("x"), told("y"))
+    record.assert_fact("a", stated("Ann", "drinks", literal="tea", episode_id=asserting))
+    bare = record.assert_fact("a", stated("Ann", "drinks", literal="tea", retracted=True))
+    witnessed = record.assert_fact("a", stated("Ann", "drinks", literal="tea", retracted=True, episode_id=denying))
+    other = record.assert_fact("a", stated("Ann", "drinks", literal="milk", retracted=True))
+    elsewhere = record.assert_fact("a", stated("Ann", "sells", literal="tea", retracted=True))
+    assert record.forget("a", episode_ids=[asserting]).facts == 2
+    assert bare not in record.facts("a")
+    assert record.facts("a") == [witnessed, other, elsewhere]
+
+
 def test_selectors_narrow_one_another(record: Record) -> None:
     first, second, third = ids_of(
         record, told("1"), told("2", conversation="d"), told("3", speaker="Bob", conversation="d")

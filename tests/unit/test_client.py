@@ -445,6 +445,14 @@ def test_a_broken_discovery_file_is_named_unless_nobody_needs_it(folder: Path, c
     assert discovery.resolve(addresses={"memory": "a:1"}) == {"memory": discovery.Endpoint("a:1")}
 
 
+def test_a_token_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    daemon(folder, os.getpid())
+    (folder / "token").write_bytes(b"\xff")
+    with pytest.raises(errors.Unauthenticated, match="SAPIENCE_TOKEN"):
+        discovery.resolve()
+    assert discovery.resolve(token="mine")["memory"].token == "mine"
+
+
 def test_a_token_is_not_in_a_repr(folder: Path) -> None:
     daemon(folder, os.getpid())
     assert "secret" not in repr(discovery.resolve())

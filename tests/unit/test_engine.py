@@ -443,7 +443,7 @@ class TestBounds:
         )
         runner = LanguageModelRunner(model)
         try:
-            with pytest.raises(InvalidArgument, match="the prompt has 20 tokens, and .* takes 1 to 19") as caught:
+            with pytest.raises(InvalidArgument, match=r"the prompt has 20 tokens, and .* takes 1 to 19") as caught:
                 await collect(runner, "x" * 20)
             assert caught.value.field == "prompt"
             _, finished = await collect(runner, "x" * 17, new_tokens=50)

@@ -1,0 +1,165 @@
+"""BERT sentence encoders in plain torch: what the default encoder runs on.
+
+The same arithmetic as BertModel of transformers (Devlin et al. 2018, arXiv 1810.04805) with mean pooling, and the same
+vectors to 1e-5, which a test holds. It is here because importing sentence-transformers takes several times longer than
+loading a small model's weights.
+
+What it does not do: other poolings, dense layers, prompts, relative positions. `supports` says so for a folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.functional import embedding, gelu, layer_norm, linear, scaled_dot_product_attention
+
+from core.nouns import Float32
+
+_POOLING = {
+    "word_embedding_dimension": None,
+    "embedding_dimension": None,
+    "pooling_mode": "mean",
+    "pooling_mode_mean_tokens": True,
+    "include_prompt": True,
+}
+"""What a pooling's config.json may say (None: anything), beside modes that are switched off."""
+_NORMALISER = {
+    "lowercase": "do_lower_case",
+    "strip_accents": "strip_accents",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+}
+"""Settings of a tokenizer.json and their names in tokenizer_config.json, which wins where they differ."""
+
+
+def supports(folder: Path) -> bool:
+    """Whether this file computes the vectors that sentence-transformers would, going by every configuration there."""
+    needed = ("config.json", "modules.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json")
+    if not all((folder / name).is_file() for name in needed):
+        return False
+    config, pooling = _read(folder / "config.json"), _read(folder / "1_Pooling/config.json")
+    modules = [(str(module["type"]).rsplit(".", 1)[-1], module["path"]) for module in _read(folder / "modules.json")]
+    shape = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+    outer = _read(folder / "config_sentence_transformers.json")
+    sentence = _read(folder / "sentence_bert_config.json")
+    return (
+        modules in (shape, shape[:2])
+        and config.get("architectures") == ["BertModel"]
+        and config.get("hidden_act") == "gelu"
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and all(_POOLING.get(name, False) in (None, value) for name, value in pooling.items())
+        and not outer.get("prompts")
+        and not outer.get("default_prompt_name")
+        and not sentence.get("do_lower_case")
+        and _tokenizer_agrees(_read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json"))
+    )
+
+
+def _tokenizer_agrees(tokenizer: dict[str, Any], settings: dict[str, Any]) -> bool:
+    normaliser = tokenizer.get("normalizer") or {}
+    return normaliser.get("type") == "BertNormalizer" and all(
+        settings.get(theirs, normaliser.get(ours)) == normaliser.get(ours) for ours, theirs in _NORMALISER.items()
+    )
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    query_key_value: tuple[Tensor, Tensor]
+    output: tuple[Tensor, Tensor]
+    output_norm: tuple[Tensor, Tensor]
+    widen: tuple[Tensor, Tensor]
+    narrow: tuple[Tensor, Tensor]
+    narrow_norm: tuple[Tensor, Tensor]
+
+
+class Bert:
+    """Weights, tokenizer and the forward pass. Not thread-safe."""
+
+    def __init__(self, folder: Path, *, device: str, batch_size: int) -> None:
+        """Loads a folder that `supports` takes. KeyError for a tensor that is missing."""
+        from safetensors.torch import load_file
+
+        config = _read(folder / "config.json")
+        weights = {name: tensor.float().to(device) for name, tensor in load_file(folder / "model.safetensors").items()}
+
+        def pair(name: str) -> tuple[Tensor, Tensor]:
+            return weights[f"{name}.weight"], weights[f"{name}.bias"]
+
+        self._device = device
+        self._batch_size = batch_size
+        self._heads: int = config["num_attention_heads"]
+        self._epsilon: float = config["layer_norm_eps"]
+        self._words = weights["embeddings.word_embeddings.weight"]
+        # Every text is a single segment, so the embedding of the first is part of every position's.
+        self._positions = (
+            weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        self._norm = pair("embeddings.LayerNorm")
+        self._layers = []
+        for index in range(config["num_hidden_layers"]):
+            layer = f"encoder.layer.{index}"
+            parts = [pair(f"{layer}.attention.self.{part}") for part in ("query", "key", "value")]
+            self._layers.append(
+                _Layer(
+                    query_key_value=(torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])),
+                    output=pair(f"{layer}.attention.output.dense"),
+                    output_norm=pair(f"{layer}.attention.output.LayerNorm"),
+                    widen=pair(f"{layer}.intermediate.dense"),
+                    narrow=pair(f"{layer}.output.dense"),
+                    narrow_norm=pair(f"{layer}.output.LayerNorm"),
+                )
+            )
+        self.dimensions: int = config["hidden_size"]
+        limit: int = config["max_position_embeddings"]
+        self.max_tokens = min(limit, _read(folder / "sentence_bert_config.json").get("max_seq_length") or limit)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.max_tokens)
+
+    def encode(self, texts: Sequence[str]) -> tuple[Float32, int]:
+        """Mean-pooled vectors, shape [texts, dimensions], not yet of unit length; and how many texts were cut."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        ids = [encoding.ids for encoding in encodings]
+        by_length = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        vectors = np.empty((len(ids), self.dimensions), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(ids), self._batch_size):
+                places = by_length[start : start + self._batch_size]
+                vectors[places] = self._forward([ids[place] for place in places]).cpu().numpy()
+        return vectors, sum(bool(encoding.overflowing) for encoding in encodings)
+
+    def _forward(self, batch: list[list[int]]) -> Tensor:
+        """Vectors of token sequences, shape [batch, dimensions]."""
+        longest = max(map(len, batch))
+        tokens = torch.tensor([each + [0] * (longest - len(each)) for each in batch], device=self._device)
+        lengths = torch.tensor([len(each) for each in batch], device=self._device)
+        real = torch.arange(longest, device=self._device) < lengths[:, None]
+        hidden = self._normed(embedding(tokens, self._words) + self._positions[:longest], self._norm)
+        # A mask costs a little, and batches of one length, which are many when sorted, need none.
+        mask = None if bool(real.all()) else real[:, None, None, :]
+        for layer in self._layers:
+            hidden = self._normed(hidden + linear(self._attend(hidden, layer, mask), *layer.output), layer.output_norm)
+            widened = gelu(linear(hidden, *layer.widen))
+            hidden = self._normed(hidden + linear(widened, *layer.narrow), layer.narrow_norm)
+        return (hidden * real[..., None]).sum(1) / lengths[:, None]
+
+    def _attend(self, hidden: Tensor, layer: _Layer, mask: Tensor | None) -> Tensor:
+        batch, length, width = hidden.shape
+        mixed = linear(hidden, *layer.query_key_value).view(batch, length, 3, self._heads, width // self._heads)
+        query, key, value = mixed.permute(2, 0, 3, 1, 4)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return attended.transpose(1, 2).reshape(batch, length, width)
+
+    def _normed(self, hidden: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
+        return layer_norm(hidden, (self.dimensions,), *norm, self._epsilon)
