@@ -128,13 +128,13 @@ class Cycle:
             yield await self._learned(question, answer, timer)
             return
 
-        shown = wording.within(found.evidence[: question.max_citations], question.budget.context_tokens)
+        cited = tuple(wording.quoted(piece) for piece in found.evidence[: question.max_citations])
+        notes = wording.notes_on(cited, question.budget.context_tokens)
         draft, tokens, stop = "", 0, StopReason.DONE
-        context_tokens = sum(len(wording.note(piece).encode()) for piece in shown) // wording.BYTES_PER_TOKEN
         left = question.budget.wall_s - timer.seconds
         if question.budget.new_tokens and left > 0:
             drawn = model.generate(
-                wording.prompt(question.text, shown),
+                wording.prompt(question.text, notes),
                 new_tokens=question.budget.new_tokens,
                 temperature=question.temperature,
                 top_p=question.top_p,
@@ -149,7 +149,7 @@ class Cycle:
                         draft += item.text
                         yield Worded(draft_id, item.text)
             timer.stage("think")
-            verdict = wording.check(draft, question.text, shown)
+            verdict = wording.check(draft, question.text, notes)
             passed = verdict.passed and stop is StopReason.DONE
             yield Checked("wording", passed, verdict.supported, verdict.detail)
             if not passed:
@@ -158,11 +158,11 @@ class Cycle:
             passed = False
             stop = StopReason.WALL if left <= 0 else stop
         timer.stage("verify")
-        yield Spent(tokens, 1, context_tokens, timer.seconds)
+        yield Spent(tokens, 1, notes.tokens, timer.seconds)
         answer = Answered(
-            draft.strip() if passed else wording.extract(wording.quoted(found.evidence[0])),
+            draft.strip() if passed else wording.extract(cited[0]),
             Verdict.ANSWERED,
-            tuple(wording.quoted(piece) for piece in found.evidence[: question.max_citations]),
+            cited,
             best,
             SUPPORT_METHOD,
             stop if stop is StopReason.WALL else StopReason.DONE,

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from cognition.engine.base import Message
 from cognition.events import Evidence
-from core.clock import to_datetime
+from core.clock import Micros, to_datetime
 from core.nouns import Span
 
 BYTES_PER_TOKEN = 4
@@ -21,12 +22,15 @@ BYTES_PER_TOKEN = 4
 LEAST_SUPPORTED = 0.8
 """The share of a draft's content words that must be in the evidence or the question."""
 
+_MONTHS = tuple(date(2000, month, 1).strftime("%B") for month in range(1, 13))
+
 WHOLE_QUOTE_BYTES = 320
 """Episodes up to this size are quoted whole."""
 
 UNKNOWN_TEXT = "I don't know."
 
-_WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(r"(\d+(?:[.,:]\d+)*|[^\W\d_]+)(?:(?<!\d)['’][^\W\d_]+)*")
+"""A number or a word; the group leaves out what follows an apostrophe."""
 _FUNCTION_WORDS = frozenset(
     (
         "a about after all also am an and any are as at be because been before being but by can could did do does "
@@ -48,31 +52,44 @@ class WordingCheck:
     detail: str
 
 
-def within(evidence: Sequence[Evidence], context_tokens: int) -> list[Evidence]:
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Evidence as a model reads it, and what it takes of its context."""
+
+    lines: tuple[str, ...]
+    tokens: int
+
+
+def notes_on(evidence: Sequence[Evidence], context_tokens: int) -> Notes:
     """The first pieces of evidence whose notes fit so many tokens; at least the first one."""
-    kept: list[Evidence] = []
-    left = context_tokens * BYTES_PER_TOKEN
+    lines: list[str] = []
+    taken = 0
     for piece in evidence:
-        left -= len(note(piece).encode())
-        if kept and left < 0:
+        line = note(piece)
+        size = len(line.encode())
+        if lines and taken + size > context_tokens * BYTES_PER_TOKEN:
             break
-        kept.append(piece)
-    return kept
+        lines.append(line)
+        taken += size
+    return Notes(tuple(lines), taken // BYTES_PER_TOKEN)
 
 
 def note(piece: Evidence) -> str:
     """A piece of evidence as the model reads it: when, who, what."""
-    day = to_datetime(piece.told_at)
-    who = piece.speaker or piece.source.name or "someone"
-    return f"[{day.day} {day:%B %Y}] {who}: {piece.text}"
+    return f"[{_day(piece.told_at)}] {piece.speaker or piece.source.name or 'someone'}: {piece.text}"
 
 
-def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
+def _day(at: Micros) -> str:
+    day = to_datetime(at)
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def prompt(question: str, notes: Notes) -> list[Message]:
     """The chat that asks for one short sentence from these notes, and nothing else."""
-    notes = "\n".join(note(piece) for piece in evidence)
+    lines = "\n".join(notes.lines)
     return [
         Message("system", "You answer questions from notes. Use only the notes. Answer in one short sentence."),
-        Message("user", f"Notes:\n{notes}\n\nQuestion: {question}"),
+        Message("user", f"Notes:\n{lines}\n\nQuestion: {question}"),
     ]
 
 
@@ -87,18 +104,20 @@ def quoted(piece: Evidence) -> Evidence:
 
 def extract(evidence: Evidence) -> str:
     """The evidence itself as the answer."""
-    day = to_datetime(evidence.told_at)
     who = evidence.speaker or evidence.source.name or "the source"
-    return f"{who}, on {day.day} {day:%B %Y}: “{evidence.quote.text}”"
+    return f"{who}, on {_day(evidence.told_at)}: “{evidence.quote.text}”"
 
 
-def check(draft: str, question: str, evidence: Sequence[Evidence]) -> WordingCheck:
+def check(draft: str, question: str, notes: Notes) -> WordingCheck:
     """Compares a draft with what it may be made of, word by word (by their first letters, as a light stem)."""
-    said = _content(draft)
+    said: dict[str, str] = {}
+    for word in _WORD.finditer(draft):
+        if stem := _stem(word[1]):
+            said.setdefault(stem, word[0])
     if not said:
         return WordingCheck(False, 0.0, (), "the draft says nothing")
-    known = _content(" ".join(note(piece) for piece in evidence))
-    asked = _content(question)
+    known = set(map(_stem, _WORD.findall(" ".join(notes.lines))))
+    asked = set(map(_stem, _WORD.findall(question)))
     unsupported = tuple(sorted({word for stem, word in said.items() if stem not in known and stem not in asked}))
     supported = 1 - len(unsupported) / len(said)
     invented = [word for word in unsupported if any(c.isdigit() for c in word) or word[0].isupper()]
@@ -111,11 +130,9 @@ def check(draft: str, question: str, evidence: Sequence[Evidence]) -> WordingChe
     return WordingCheck(True, supported, unsupported, "every word is in the evidence or the question")
 
 
-def _content(text: str) -> dict[str, str]:
-    """Content words by stem: numbers whole, other words by their first five letters."""
-    found: dict[str, str] = {}
-    for word in _WORD.findall(text):
-        lowered = word.casefold().split("'")[0].split("’")[0]
-        if lowered and lowered not in _FUNCTION_WORDS:
-            found.setdefault(lowered if lowered[0].isdigit() else lowered[:5], word)
-    return found
+def _stem(word: str) -> str:
+    """Numbers whole, other words by their first five letters; nothing of a function word."""
+    lowered = word.casefold()
+    if lowered in _FUNCTION_WORDS:
+        return ""
+    return lowered if lowered[0].isdigit() else lowered[:5]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 
 import numpy as np
@@ -17,7 +18,6 @@ from sapience.v1 import memory_pb2
 
 from core.clock import DAY, EARLIEST, LATEST, Micros, isoformat
 from core.errors import FailedPrecondition, InvalidArgument
-from core.ids import concept_id
 from core.nouns import (
     AsOf,
     Concept,
@@ -191,11 +191,14 @@ def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Spac
         )
     vectors = np.frombuffer(tensor.data, dtype=dtype).reshape(shape).astype(np.float32)
     # In float64: the squares of large float32 numbers overflow, those of small ones vanish.
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if not np.isfinite(vectors).all() or (lengths == 0).any():
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    if not 0 < squares.min(initial=1) <= squares.max(initial=1) < math.inf:  # false for NaN too
         raise wrong("holds a vector that is zero or not finite", ".data")
-    lengths[np.abs(lengths - 1) < 1e-6] = 1
-    return (vectors / lengths).astype(np.float32), Space(tensor.space, tensor.space_version, shape[1])
+    lengths = np.sqrt(squares)
+    off = np.abs(lengths - 1) >= 1e-6
+    if off.any():
+        vectors[off] = vectors[off] / lengths[off, None]
+    return vectors, Space(tensor.space, tensor.space_version, shape[1])
 
 
 def same_space(given: Space, expected: Space, field: str) -> None:
@@ -245,10 +248,10 @@ def episode_to(episode: Episode) -> pb.Episode:
     )
 
 
-def span_to(span: Span, ordinal: int, episode_id: str = "") -> pb.Concept:
-    """A stretch of text as a Concept message."""
+def span_to(span: Span, ordinal: int, concept_id: str = "", episode_id: str = "") -> pb.Concept:
+    """A stretch of text as a Concept message; one of no Episode yet has no ids."""
     return pb.Concept(
-        id=concept_id(episode_id, ordinal) if episode_id else "",
+        id=concept_id,
         episode_id=episode_id,
         ordinal=ordinal,
         text=span.text,
@@ -261,7 +264,7 @@ def span_to(span: Span, ordinal: int, episode_id: str = "") -> pb.Concept:
 
 def concept_to(concept: Concept) -> pb.Concept:
     """A Concept as a message."""
-    return span_to(concept.span, concept.ordinal, concept.episode_id)
+    return span_to(concept.span, concept.ordinal, concept.id, concept.episode_id)
 
 
 def spans_from(concepts: list[pb.Concept], text: str, field: str) -> list[Span]:

@@ -127,7 +127,7 @@ class LanguageModelRunner(LanguageModel):
         return len(self._model.tokenizer.encode(prompt))
 
     def close(self) -> None:
-        """See LanguageModel. Waits for the thread, which ends after the step it is in."""
+        """See LanguageModel. Waits for the thread, which ends after the step it is in: not on an event loop."""
         with self._wake:
             self._closed = True
             if self._running is not None:
@@ -151,7 +151,7 @@ class LanguageModelRunner(LanguageModel):
             self._wake.notify_all()
 
     async def _next(self, request: _Request) -> _Outcome:
-        """The next outcome; at the deadline, an account of our own for a request that is still in the queue."""
+        """The next outcome; past the deadline, an account of our own, if the request is queued or in a long step."""
         if request.deadline is None:
             return await request.outcomes.get()
         try:
@@ -234,7 +234,7 @@ class _PrefixCache:
 
 
 class _Stopped(Exception):
-    """The request was cancelled or is late: unwinds to `_Generation.run`."""
+    """The request was cancelled or is late: unwinds to `_Generation.run`. Never leaves this module."""
 
 
 class _Generation:

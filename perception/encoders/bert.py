@@ -30,7 +30,15 @@ _POOLING = {
     "pooling_mode_mean_tokens": True,
     "include_prompt": True,
 }
-"""What a pooling's config.json may say (None: anything), beside modes that are switched off."""
+"""What a pooling's config.json may say (None: anything), beside settings that are false."""
+_TRANSFORMER = {
+    "max_seq_length": None,
+    "do_lower_case": False,
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings",
+}
+"""The same for sentence_bert_config.json."""
 _NORMALISER = {
     "lowercase": "do_lower_case",
     "strip_accents": "strip_accents",
@@ -55,9 +63,8 @@ def supports(folder: Path) -> bool:
         and config.get("hidden_act") == "gelu"
         and config.get("position_embedding_type", "absolute") == "absolute"
         and all(_POOLING.get(name, False) in (None, value) for name, value in pooling.items())
-        and not outer.get("prompts")
-        and not outer.get("default_prompt_name")
-        and not sentence.get("do_lower_case")
+        and all(_TRANSFORMER.get(name, False) in (None, value) for name, value in sentence.items())
+        and not any((outer.get("prompts") or {}).values())
         and _tokenizer_agrees(_read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json"))
     )
 
@@ -121,8 +128,11 @@ class Bert:
                 )
             )
         self.dimensions: int = config["hidden_size"]
+        # The one was where the limit stood up to sentence-transformers 5, the other is where it stands since.
+        stated = _read(folder / "sentence_bert_config.json").get("max_seq_length")
+        stated = stated or _read(folder / "tokenizer_config.json").get("model_max_length")
         limit: int = config["max_position_embeddings"]
-        self.max_tokens = min(limit, _read(folder / "sentence_bert_config.json").get("max_seq_length") or limit)
+        self.max_tokens = min(limit, stated or limit)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_tokens)

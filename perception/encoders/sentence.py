@@ -23,7 +23,13 @@ from perception.encoders.base import Encoded, Encoder
 
 Device = Literal["auto", "cpu", "cuda"]
 
-_CONFIGURATION = ("config.json", "modules.json", "sentence_bert_config.json", "tokenizer.json")
+_CONFIGURATION = (
+    "config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _CARD_TITLE = re.compile(r"^#\s+(?:[\w.-]+/)?([A-Za-z0-9][\w.-]*)\s*$", re.MULTILINE | re.ASCII)
 _CARD_BYTES = 16 * 1024

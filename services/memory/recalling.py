@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from sapience.v1 import memory_pb2 as pb
@@ -58,7 +58,7 @@ def read(request: pb.RecallRequest) -> Query:
         vector,
         space,
         recipe_named(request.recipe or "default"),
-        wire.filter_from(request.filter),
+        wire.filter_from(request.filter) if request.HasField("filter") else EpisodeFilter(),
         wire.checked_limit(request.limit, "limit", 10, 200),
         offset,
         request.token_budget,
@@ -122,7 +122,7 @@ async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, 
             space=space,
             dense_vector=vector,
             recipe=query.recipe.name,
-            as_of=replace(as_of, valid_at=LATEST),
+            as_of=AsOf(LATEST, as_of.told_by, as_of.seq),
             where=query.where,
             limit=query.limit,
             offset=query.offset,

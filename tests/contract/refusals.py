@@ -30,10 +30,13 @@ class Refusal:
 def refusal(call: Callable[[], Any]) -> Refusal:
     """Makes a call, reads its stream to the end where it has one, and tells how it was refused."""
     with pytest.raises(grpc.RpcError) as caught:
-        answer = call()
-        if isinstance(answer, Iterable):
-            list(answer)
+        _read_to_the_end(call())
     return told(caught.value)
+
+
+def _read_to_the_end(answer: Any) -> None:
+    if isinstance(answer, Iterable):
+        list(answer)
 
 
 async def async_refusal(call: Awaitable[Any]) -> Refusal:

@@ -207,7 +207,9 @@ class TestSpace:
         before = encoder(address).space
         path = tmp_path / "tiny" / "sentence_bert_config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"max_seq_length": 20}))
-        assert encoder(address).space != before
+        after = encoder(address)
+        assert after.max_tokens == encoder(address, plain=False).max_tokens == 20
+        assert after.space != before
 
 
 class TestLoading:
