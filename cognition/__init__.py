@@ -1,1 +1,4 @@
-"""What thinks. Imports `core` only; importing this package or `cognition.engine` imports no torch, loading a model does."""
+"""What thinks.
+
+Imports `core` only. Importing this package or `cognition.engine` imports no torch; loading a model does.
+"""

@@ -66,6 +66,13 @@ class Record(Protocol):
         """
         ...
 
+    def known(self, namespace: str, episodes: Sequence[PerceivedEpisode]) -> list[Remembered | None]:
+        """For each Episode what `remember` would say if it is a duplicate of one in the record, else None.
+
+        Reads only; their Concepts do not count. Spares encoding what is there already.
+        """
+        ...
+
     def space_of(self, namespace: str) -> Space | None:
         """The space that the namespace's vectors are in; None while it has none."""
         ...

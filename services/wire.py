@@ -82,6 +82,12 @@ def timestamp(at: Micros) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=micros * 1000)
 
 
+def set_timestamp(stamp: Timestamp, at: Micros) -> None:
+    """Writes microseconds into a message's Timestamp: for messages made by the thousand, it saves a copy."""
+    stamp.seconds, rest = divmod(at, 1_000_000)
+    stamp.nanos = rest * 1000
+
+
 def micros(stamp: Timestamp, field: str) -> Micros:
     """A Timestamp as microseconds, rounded down. Refuses what is outside the years 1 to 9999."""
     at = stamp.seconds * 1_000_000 + stamp.nanos // 1000
@@ -144,6 +150,13 @@ def interval_to(interval: Interval) -> pb.Interval:
 def as_of_to(as_of: AsOf) -> pb.AsOf:
     """A resolved AsOf as a message."""
     return pb.AsOf(valid_at=timestamp(as_of.valid_at), told_by=timestamp(as_of.told_by), seq=as_of.seq)
+
+
+def set_as_of(message: pb.AsOf, as_of: AsOf) -> None:
+    """Writes a resolved AsOf into a message's."""
+    set_timestamp(message.valid_at, as_of.valid_at)
+    set_timestamp(message.told_by, as_of.told_by)
+    message.seq = as_of.seq
 
 
 # Vectors
@@ -226,26 +239,28 @@ def source_from(message: pb.Source, field: str) -> Source:
     return Source(SourceKind(message.kind or SourceKind.TESTIMONY), message.name)
 
 
-def source_to(source: Source) -> pb.Source:
-    """A source as a message."""
-    return pb.Source(kind=pb.SourceKind.ValueType(source.kind), name=source.name)
+def set_source(message: pb.Source, source: Source) -> None:
+    """Writes a source into a message's."""
+    message.kind = pb.SourceKind.ValueType(source.kind)
+    message.name = source.name
 
 
 def episode_to(episode: Episode) -> pb.Episode:
     """An Episode as a message."""
-    return pb.Episode(
+    message = pb.Episode(
         id=episode.id,
         namespace=episode.namespace,
-        source=source_to(episode.source),
         conversation=episode.conversation,
         position=episode.position,
         speaker=episode.speaker,
         text=episode.text,
-        told_at=timestamp(episode.told_at),
         external_id=episode.external_id,
-        recorded_at=timestamp(episode.recorded_at),
         seq=episode.seq,
     )
+    set_source(message.source, episode.source)
+    set_timestamp(message.told_at, episode.told_at)
+    set_timestamp(message.recorded_at, episode.recorded_at)
+    return message
 
 
 def span_to(span: Span, ordinal: int, concept_id: str = "", episode_id: str = "") -> pb.Concept:

@@ -171,20 +171,23 @@ class LanguageModelRunner(LanguageModel):
 
         torch.set_num_threads(self._model.threads)
         while (request := self._take()) is not None:
+            end: Finished | Exception | None
             try:
                 with torch.inference_mode():
-                    _Generation(self._model, self._cache, request).run()
+                    end = _Generation(self._model, self._cache, request).run()
             except Exception as error:
                 # A request may fail for reasons of its own (out of memory, a fault in a kernel); the next may not.
                 if not isinstance(error, InvalidArgument):
                     logger.exception("a generation of %s failed", self.name)
                     self._cache.clear()
-                request.send(error)
-            finally:
-                with self._wake:
-                    self._running = None
-                    if self._closed:
-                        request.send(_closed(self.name))
+                end = error
+            # Before the end is told: who has read it may ask again, and must not meet its own request.
+            with self._wake:
+                self._running = None
+                if self._closed and end is None:
+                    end = _closed(self.name)
+            if end is not None:
+                request.send(end)
         with self._wake:
             while self._waiting:
                 self._waiting.popleft().send(_closed(self.name))
@@ -251,8 +254,8 @@ class _Generation:
         self._started = time.monotonic()
         self._prefilled: float | None = None
 
-    def run(self) -> None:
-        """Sends pieces and the end; sends nothing more to a request that was cancelled."""
+    def run(self) -> Finished | None:
+        """Sends the pieces and returns the account; None for a request that was cancelled."""
         stops = StopStrings(self._request.stop)
         try:
             self._check()
@@ -263,10 +266,10 @@ class _Generation:
         if self._state is not None:
             self._cache.put(self._computed, self._state)
         if self._request.cancelled.is_set():
-            return
+            return None
         if text := stops.flush():
             self._request.send(Piece(text))
-        self._request.send(self._account(reason))
+        return self._account(reason)
 
     def _generate(self, stops: StopStrings) -> StopReason:
         request, model = self._request, self._model

@@ -108,6 +108,11 @@ class TransactionalRecord:
 
         return self._store.write(work)
 
+    def known(self, namespace: str, episodes: Sequence[PerceivedEpisode]) -> list[Remembered | None]:
+        identities = [rows.identity(episode) for episode in episodes]
+        found = self._store.read(lambda tx: tx.known(_held(tx, namespace), identities))
+        return [Remembered(*found[one], duplicate=True) if one in found else None for one in identities]
+
     def space_of(self, namespace: str) -> Space | None:
         """Set by the first Episode, and kept when all are forgotten."""
         return self._store.read(lambda tx: _held(tx, namespace).space)

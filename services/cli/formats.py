@@ -105,14 +105,16 @@ def _parted(block: str) -> Iterator[str]:
     while len(block.encode()) > MOST_BYTES:
         head = block.encode()[:MOST_BYTES].decode(errors="ignore")
         cut = max(head.rfind("\n"), head.rfind(". ") + 1, 0) or len(head)
-        yield block[:cut].strip()
+        if part := block[:cut].strip():
+            yield part
         block = block[cut:].strip()
     if block:
         yield block
 
 
 def _chat(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: a string in JSON may hold U+2028 and other characters that Python takes for the end of a line.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         turn = _parsed(path, line, f"line {number}")
@@ -137,7 +139,8 @@ def _chat(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
 
 def _messages(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
     whole = _parsed(path, text, "the file")
-    conversations = whole if isinstance(whole, list) and whole and "messages" in whole[0] else [whole]
+    several = isinstance(whole, list) and bool(whole) and isinstance(whole[0], dict) and "messages" in whole[0]
+    conversations = whole if several else [whole]
     for number, conversation in enumerate(conversations, 1):
         one = {"messages": conversation} if isinstance(conversation, list) else conversation
         name = path.stem if len(conversations) == 1 else f"{path.stem}/{number}"
@@ -175,15 +178,25 @@ def _content(path: Path, content: Any, at: str) -> str:
         return content
     if isinstance(content, list):
         parts = [part.get("text") or "" for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        return "\n".join(parts)
+        if all(isinstance(part, str) for part in parts):
+            return "\n".join(parts)
     raise _fault(path, f'{at} has a "content" that is neither text nor a list of parts')
 
 
 def _parsed(path: Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _fault(path, f"{where} is no JSON: {error.msg} (column {error.colno})") from error
+        raise _fault(path, f"{where} is no JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists in lists
+        raise _fault(path, f"{where} is no JSON that can be read: {error}") from error
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise _fault(path, f"{where} holds half a character: \\u{ord(half):x} without its other half") from error
+    return value
 
 
 def _time(path: Path, value: Any, default: datetime, where: str) -> datetime:
@@ -194,9 +207,9 @@ def _time(path: Path, value: Any, default: datetime, where: str) -> datetime:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
         moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, OSError) as error:
         raise _fault(path, f"{where} has the time {value!r}; write for example 2026-03-01T18:04:00+01:00") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _fault(path: Path, what: str) -> InvalidArgument:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import sapience
@@ -119,12 +119,14 @@ def connect(settings: Settings, namespace: str, say: Callable[[str], None]) -> s
     return sapience.connect(namespace=namespace)
 
 
-def wait_ready(client: sapience.Client, say: Callable[[str], None]) -> None:
-    """Returns when every service answers: models take some seconds to load. Raises Unavailable after START_S."""
+def wait_ready(
+    client: sapience.Client, say: Callable[[str], None], needs: Collection[str] = ("perception", "memory", "reasoning")
+) -> None:
+    """Returns when these services answer: models take some seconds to load. Raises Unavailable after START_S."""
     deadline = time.monotonic() + START_S
     waiting: list[str] = []
     while time.monotonic() < deadline:
-        down = [one for one in client.status().services if not one.serving]
+        down = [one for one in client.status().services if one.name in needs and not one.serving]
         now_waiting = [f"{one.name} ({one.detail})" if one.detail else one.name for one in down]
         if not now_waiting:
             return

@@ -17,6 +17,10 @@ from core.errors import SapienceError
 from services.cli import local, show
 from services.runtime.settings import load
 
+TELLS = ("perception", "memory")
+ASKS = ("perception", "memory", "reasoning")
+"""The services that a command needs to answer before it begins."""
+
 app = typer.Typer(
     name="sapience",
     help="Remember, recall and ask: a mind made of services. The first command starts a local daemon.",
@@ -50,9 +54,11 @@ def main() -> None:
 
 
 @contextmanager
-def client(namespace: str) -> Iterator[sapience.Client]:
-    """A client of the local daemon, which is started where there is none."""
+def client(namespace: str, *needs: str) -> Iterator[sapience.Client]:
+    """A client of the local daemon, which is started where there is none, when the services it `needs` answer."""
     with local.connect(load(), namespace, _say) as connected:
+        if needs:
+            local.wait_ready(connected, _say, needs)
         yield connected
 
 
@@ -98,7 +104,7 @@ def import_(
     """
     from services.cli.importing import import_files
 
-    with client(namespace) as connected:
+    with client(namespace, *TELLS) as connected:
         results = import_files(connected, files, _moment(time))
     if as_json:
         _print_json(results)
@@ -118,7 +124,7 @@ def ask(
 
     `sapience ask "Where does Nora work?" --as-of 2024-06-01`
     """
-    with client(namespace) as connected:
+    with client(namespace, *ASKS) as connected:
         _ask(
             connected,
             question,
@@ -156,7 +162,7 @@ def chat(namespace: Namespace = "default", as_of: AsOf = None) -> None:
 
     `> !Nora moved to Bremen`  remembers, `> Where does Nora live?`  asks.
     """
-    with client(namespace) as connected:
+    with client(namespace, *ASKS) as connected:
         show.out.print("Ask; begin a line with ! to tell something; an empty line ends.", style="dim")
         while True:
             try:
@@ -188,7 +194,7 @@ def remember(
 
     `sapience remember "The spare key is with Priya" --speaker Nora`
     """
-    with client(namespace) as connected:
+    with client(namespace, *TELLS) as connected:
         kept = connected.remember(
             text, speaker=speaker, told_at=_moment(time), conversation=conversation, source="command line"
         )
@@ -212,7 +218,7 @@ def recall(
 
     `sapience recall "the trip to the lake" --speaker Felix --limit 5`
     """
-    with client(namespace) as connected:
+    with client(namespace, *TELLS) as connected:
         found = connected.recall(
             text,
             limit=limit,

@@ -83,14 +83,6 @@ def _checked(fact: NewFact, path: str) -> NewFact:
     return fact
 
 
-def write_once(record: Record, namespace: str, fact: NewFact) -> bool:
-    """Writes a version that keeps its id; False where that version is there already."""
-    if fact.id and any(known.id == fact.id for known in record.facts(namespace, fact.subject, fact.relation)):
-        return False
-    record.assert_fact(namespace, fact)
-    return True
-
-
 def check_stored(stored: pb.EpisodeRecord, path: str, now: Micros) -> Checked:
     """An Episode from an export, checked like a new one; it keeps its id."""
     episode = stored.episode

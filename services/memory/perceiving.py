@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -124,16 +124,22 @@ async def perceive(
 
 
 def _perceived(episode: Checked, vectors: Float32) -> PerceivedEpisode:
+    context = episode_context(episode.message.speaker, episode.told_at)
+    concepts = tuple(
+        PerceivedConcept(span, vector, document_terms(span.text, context))
+        for span, vector in zip(episode.spans, vectors, strict=True)
+    )
+    return replace(as_told(episode), concepts=concepts)
+
+
+def as_told(episode: Checked) -> PerceivedEpisode:
+    """The Episode without its Concepts: what a duplicate is known by."""
     message = episode.message
-    context = episode_context(message.speaker, episode.told_at)
     return PerceivedEpisode(
         source=wire.source_from(message.source, "source"),
         text=message.text,
         told_at=episode.told_at,
-        concepts=tuple(
-            PerceivedConcept(span, vector, document_terms(span.text, context))
-            for span, vector in zip(episode.spans, vectors, strict=True)
-        ),
+        concepts=(),
         conversation=message.conversation,
         position=message.position,
         speaker=message.speaker,

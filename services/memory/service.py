@@ -15,14 +15,15 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST, Clock
 from core.errors import FailedPrecondition, InvalidArgument, NotYet, SapienceError
-from core.nouns import AsOf, Fact, NewFact
+from core.nouns import AsOf, Fact, Remembered, Space
 from core.ports import Index, Record
 from memory import temporal
 from memory.recall import Recall
 from services import wire
 from services.memory import facts, recalling
 from services.memory.drainer import Drainer
-from services.memory.perceiving import Checked, Encoder, check, perceive
+from services.memory.moving import Importer
+from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
 from services.memory.streaming import BATCH, acknowledge, batches
 from services.runtime.server import Service
 from services.runtime.worker import Worker
@@ -156,12 +157,27 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         request_id: str = "",
         path: Callable[[int], str] = lambda number: f"episodes[{number}]",
     ) -> list[pb.Remembered]:
-        # Asked first, so that nothing is encoded for a namespace that is not there.
-        held = await self._reads.run(self._record.space_of, namespace)
-        perceived, space = await perceive(checked, self._encoder, path, held)
-        kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
-        self._drainer.wake()
-        return [pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate) for one in kept]
+        # A request with an id is compared whole with the one it may repeat; else only what is new is encoded.
+        told = [] if request_id else [as_told(one) for one in checked]
+
+        def look() -> tuple[Space | None, list[Remembered | None]]:
+            return self._record.space_of(namespace), self._record.known(namespace, told)
+
+        held, known = await self._reads.run(look)
+        known = known or [None] * len(checked)
+        fresh = [place for place, one in enumerate(known) if one is None]
+        if fresh:
+            new = [checked[place] for place in fresh]
+            perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held)
+            kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
+            self._drainer.wake()
+            for place, one in zip(fresh, kept, strict=True):
+                known[place] = one
+        return [
+            pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate)
+            for one in known
+            if one is not None
+        ]
 
     async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:
         """Finds what bears on a text."""
@@ -288,25 +304,19 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
     async def Import(self, request_iterator: AsyncIterator[pb.ImportRequest], context: Context) -> pb.ImportResponse:
         """Batches of Episodes, then Facts; what was written before a failure stays, and a rerun finds it there."""
         namespace = ""
-        result = pb.ImportResponse()
+        importer: Importer | None = None
         async with aclosing(batches(request_iterator, BATCH)) as incoming:
             async for batch in incoming:
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
-                now = self._clock.now()
-                episodes = [item.record.episode for item in batch if item.record.HasField("episode")]
-                checked = [facts.check_stored(one, "record.episode", now) for one in episodes]
-                for one in await self._remember(namespace, checked, path=_imported) if checked else []:
-                    result.duplicates += one.duplicate
-                    result.episodes += not one.duplicate
-                for item in batch:
-                    if item.record.HasField("fact"):
-                        fact: NewFact = facts.read_stored(item.record.fact, "record.fact", now)
-                        written = await self._writes.run(facts.write_once, self._record, namespace, fact)
-                        result.duplicates += not written
-                        result.facts += written
-        if not namespace:
+                if importer is None:
+                    importer = Importer(namespace, self._record, self._writes, self._imported)
+                await importer.take([item.record for item in batch], self._clock.now())
+        if importer is None:
             raise InvalidArgument("the first message names no namespace", field="namespace", reason="BAD_NAMESPACE")
-        return result
+        return importer.result
+
+    async def _imported(self, namespace: str, episodes: list[Checked]) -> list[pb.Remembered]:
+        return await self._remember(namespace, episodes, path=lambda _: "record.episode")
 
     async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
         """Counts."""
@@ -376,10 +386,6 @@ def _checked_request_id(request_id: str) -> str:
     if len(request_id.encode()) > MAX_REQUEST_ID:
         raise InvalidArgument(f"request_id is longer than {MAX_REQUEST_ID} bytes; a UUID does", field="request_id")
     return request_id
-
-
-def _imported(number: int) -> str:
-    return "record.episode"
 
 
 def service(servicer: Memory) -> Service:

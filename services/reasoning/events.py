@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sapience.v1 import concept_pb2
 from sapience.v1 import reasoning_pb2 as pb
 
 from cognition.events import (
@@ -12,7 +11,6 @@ from cognition.events import (
     Checked,
     DraftRetracted,
     Event,
-    Evidence,
     Recalled,
     Spent,
     Worded,
@@ -21,9 +19,13 @@ from core.clock import Micros
 from services import wire
 
 
-def to_message(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonEvent:
-    """One event."""
-    message = pb.ReasonEvent(seq=seq, trace_id=trace_id, time=wire.timestamp(at))
+def to_response(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonResponse:
+    """One event. Built in its place: a message that is put into another one is copied."""
+    response = pb.ReasonResponse()
+    message = response.event
+    message.seq = seq
+    message.trace_id = trace_id
+    wire.set_timestamp(message.time, at)
     match event:
         case Worded():
             message.token.draft_id = event.draft_id
@@ -32,7 +34,7 @@ def to_message(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonEv
             message.recall.text = event.text
             found = message.recall.found
             found.recipe = event.found.recipe
-            found.as_of.CopyFrom(wire.as_of_to(event.found.as_of))
+            wire.set_as_of(found.as_of, event.found.as_of)
             for piece in event.found.evidence:
                 found.hits.add(
                     episode_id=piece.episode_id,
@@ -41,52 +43,46 @@ def to_message(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonEv
                     channels=piece.channels,
                 )
         case Checked():
-            message.check.CopyFrom(
-                pb.CheckEvent(name=event.name, passed=event.passed, score=event.score, detail=event.detail)
-            )
+            check = message.check
+            check.name = event.name
+            check.passed = event.passed
+            check.score = event.score
+            check.detail = event.detail
         case DraftRetracted():
             message.draft_retracted.draft_id = event.draft_id
             message.draft_retracted.reason = event.reason
         case Spent():
-            message.usage.CopyFrom(
-                concept_pb2.Usage(
-                    new_tokens=event.new_tokens,
-                    recalls=event.recalls,
-                    context_tokens=event.context_tokens,
-                    wall_ms=round(event.wall_s * 1e3),
-                )
-            )
+            usage = message.usage
+            usage.new_tokens = event.new_tokens
+            usage.recalls = event.recalls
+            usage.context_tokens = event.context_tokens
+            usage.wall_ms = round(event.wall_s * 1e3)
         case Answered():
-            message.answer.CopyFrom(_answer(event))
-    return message
+            _set_answer(message.answer, event)
+    return response
 
 
-def _answer(event: Answered) -> pb.Answer:
-    return pb.Answer(
-        text=event.text,
-        verdict=pb.Verdict.ValueType(event.verdict),
-        citations=[_citation(piece) for piece in event.citations],
-        confidence=event.confidence,
-        confidence_method=event.confidence_method,
-        stop_reason=pb.StopReason.ValueType(event.stop_reason),
-        wording=pb.Wording.ValueType(event.wording),
-        learned_episode_id=event.learned_episode_id,
-    )
-
-
-def _citation(piece: Evidence) -> pb.Citation:
-    return pb.Citation(
-        episode_id=piece.episode_id,
-        concept_id=piece.concept_id,
-        quote=piece.quote.text,
-        start_byte=piece.quote.start_byte,
-        end_byte=piece.quote.end_byte,
-        speaker=piece.speaker,
-        source=wire.source_to(piece.source),
-        told_at=wire.timestamp(piece.told_at),
-        support=piece.support,
-        external_id=piece.external_id,
-    )
+def _set_answer(answer: pb.Answer, event: Answered) -> None:
+    answer.text = event.text
+    answer.verdict = pb.Verdict.ValueType(event.verdict)
+    answer.confidence = event.confidence
+    answer.confidence_method = event.confidence_method
+    answer.stop_reason = pb.StopReason.ValueType(event.stop_reason)
+    answer.wording = pb.Wording.ValueType(event.wording)
+    answer.learned_episode_id = event.learned_episode_id
+    for piece in event.citations:
+        citation = answer.citations.add(
+            episode_id=piece.episode_id,
+            concept_id=piece.concept_id,
+            quote=piece.quote.text,
+            start_byte=piece.quote.start_byte,
+            end_byte=piece.quote.end_byte,
+            speaker=piece.speaker,
+            support=piece.support,
+            external_id=piece.external_id,
+        )
+        wire.set_source(citation.source, piece.source)
+        wire.set_timestamp(citation.told_at, piece.told_at)
 
 
 def joined(events: Iterable[pb.ReasonEvent]) -> list[pb.ReasonEvent]:

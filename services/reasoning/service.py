@@ -18,7 +18,7 @@ from core.clock import Clock
 from core.errors import AlreadyExists, InvalidArgument, NotYet
 from core.ids import Ids
 from services import wire
-from services.reasoning.events import joined, to_message
+from services.reasoning.events import to_response
 from services.reasoning.models import Models
 from services.reasoning.traces import Traces
 from services.runtime.deadline import remaining
@@ -73,8 +73,9 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
             return
 
         model = await self._models.get(request.model)
+        trace_id = self._ids.new()
         trace = pb.Trace(
-            id=self._ids.new(),
+            id=trace_id,
             namespace=request.namespace,
             text=request.text,
             asked_at=wire.timestamp(self._clock.now()),
@@ -82,16 +83,15 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
         )
         timer = Timer()
         events: list[pb.ReasonEvent] = []
-        async with aclosing(self._cycle.answer(question, model, f"{trace.id}/1", timer)) as happened:
+        async with aclosing(self._cycle.answer(question, model, f"{trace_id}/1", timer)) as happened:
             async for event in happened:
-                message = to_message(event, len(events), trace.id, self._clock.now())
-                events.append(message)
+                response = to_response(event, len(events), trace_id, self._clock.now())
+                events.append(response.event)
                 if isinstance(event, Answered):
-                    trace.events.extend(joined(events))
                     trace.timings_ms.update(timer.milliseconds)
-                    await self._traces.put(trace, request.request_id if replayable else "", digest)
+                    await self._traces.put(trace, events, request.request_id if replayable else "", digest)
                     context.set_trailing_metadata(_timings(timer))
-                yield pb.ReasonResponse(event=message)
+                yield response
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         """The language model alone."""

@@ -1,18 +1,34 @@
 """Traces, kept in SQLite: everything that led to an answer, for whoever asks why.
 
-A Trace survives a crash of the process (WAL); one written in the second before a power cut may be lost
-(synchronous=NORMAL), which memories may not: they are kept by the memory service. The newest `keep` of each store stay.
+Traces wait in a bounded buffer, and one thread writes them a group at a time: an answer does not wait for a disk. Every
+read writes first what waits, so nobody sees the buffer. One that a retry will be answered from is written before `put`
+returns. Of the others, those of the last moment (GROUP_S) before a crash of the process may be lost, and those of the
+last second before a power cut (WAL, synchronous=NORMAL); memories may not: the memory service keeps them. The newest
+`keep` of each store stay.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from sapience.v1 import reasoning_pb2 as pb
 
-from core.errors import NotFound
+from core.errors import NotFound, SapienceError
+from services.reasoning.events import joined
 from services.runtime.worker import Worker
+
+log = structlog.get_logger()
+
+GROUP_S = 0.05
+"""How long the first Trace of a group waits for others."""
+MAX_WAITING = 1024
+"""Traces that wait at most; after that a call writes before it goes on."""
+RETRY_S = 1.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS trace (
@@ -34,6 +50,10 @@ class Traces:
         """Opens `path`, or memory where it is None."""
         self._keep = keep
         self._worker = Worker("traces", max_waiting=4096)
+        # The loop appends at one end, the thread takes from the other.
+        self._waiting: deque[tuple[pb.Trace, Sequence[pb.ReasonEvent], str, bytes]] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         # One thread uses the connection, after this one made it.
@@ -42,9 +62,20 @@ class Traces:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.executescript(SCHEMA)
 
-    async def put(self, trace: pb.Trace, request_id: str = "", digest: bytes = b"") -> None:
-        """Keeps a Trace; a second one of the same request is dropped: the first was the answer."""
-        await self._worker.run(self._put, trace, request_id, digest)
+    async def put(
+        self, trace: pb.Trace, events: Sequence[pb.ReasonEvent], request_id: str = "", digest: bytes = b""
+    ) -> None:
+        """Keeps a Trace with these events; a second one of the same request is dropped: the first was the answer.
+
+        With a `request_id` it is written when this returns. Both messages must not be changed any more.
+        """
+        self._waiting.append((trace, events, request_id, digest))
+        if request_id or len(self._waiting) >= MAX_WAITING:
+            await self._worker.run(self._write)
+        elif not self._wake.is_set():
+            if self._writer is None:
+                self._writer = asyncio.create_task(self._write_in_groups(), name="trace writer")
+            self._wake.set()
 
     async def get(self, namespace: str, trace_id: str) -> pb.Trace:
         """Raises NotFound (TRACE_NOT_FOUND), also for a Trace of another namespace."""
@@ -64,18 +95,58 @@ class Traces:
 
     async def close(self) -> None:
         """Writes what waits, then closes."""
-        await self._worker.run(self._database.close)
-        await self._worker.close()
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        try:
+            await self._worker.run(self._write)
+        finally:
+            await self._worker.run(self._database.close)
+            await self._worker.close()
 
-    def _put(self, trace: pb.Trace, request_id: str, digest: bytes) -> None:
-        cursor = self._database.execute(
-            "INSERT OR IGNORE INTO trace (id, namespace, request_id, request_digest, body) VALUES (?, ?, ?, ?, ?)",
-            (trace.id, trace.namespace, request_id, digest, trace.SerializeToString()),
-        )
-        if cursor.lastrowid and cursor.lastrowid % 100 == 0:
-            self._database.execute("DELETE FROM trace WHERE number <= ?", (cursor.lastrowid - self._keep,))
+    async def _write_in_groups(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GROUP_S)
+            self._wake.clear()
+            try:
+                await self._worker.run(self._write)
+            except (sqlite3.Error, SapienceError):
+                # They wait on. When the buffer is full the calls that fill it try, and say what is wrong.
+                log.exception("traces cannot be written; trying again", waiting=len(self._waiting), seconds=RETRY_S)
+                self._wake.set()
+                await asyncio.sleep(RETRY_S)
+
+    def _write(self) -> None:
+        """All that waits, in one transaction; what could not be written waits on."""
+        group = list(self._waiting)
+        if not group:
+            return
+        rows = []
+        for trace, events, request_id, digest in group:
+            whole = pb.Trace()
+            whole.CopyFrom(trace)
+            whole.events.extend(joined(events))
+            rows.append((trace.id, trace.namespace, request_id, digest, whole.SerializeToString()))
+        self._database.execute("BEGIN")
+        try:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO trace (id, namespace, request_id, request_digest, body) VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+            self._database.execute(
+                "DELETE FROM trace WHERE number <= (SELECT max(number) FROM trace) - ?", (self._keep,)
+            )
+            self._database.execute("COMMIT")
+        except sqlite3.Error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        for _ in group:
+            self._waiting.popleft()
 
     def _one(self, where: str, values: tuple[str, str]) -> tuple[bytes, bytes] | None:
+        self._write()
         found: tuple[bytes, bytes] | None = self._database.execute(
             f"SELECT body, request_digest FROM trace WHERE {where}", values
         ).fetchone()

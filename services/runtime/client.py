@@ -27,7 +27,7 @@ class CallOptions(TypedDict):
     """What every outgoing call carries."""
 
     timeout: float | None
-    metadata: tuple[tuple[str, str], ...]
+    metadata: grpc.aio.Metadata
 
 
 def service_config() -> str:
@@ -50,9 +50,10 @@ class Link:
 
     def __init__(self, address: str, token: str, max_message_bytes: int) -> None:
         self.address = address
-        self._metadata: tuple[tuple[str, str], ...] = ((INTERNAL, "1"),)
+        # Of gRPC's own type, which it takes as it is.
+        self._metadata = grpc.aio.Metadata((INTERNAL, "1"))
         if token:
-            self._metadata += (("authorization", f"Bearer {token}"),)
+            self._metadata.add("authorization", f"Bearer {token}")
         self.channel: grpc.aio.Channel = grpc.aio.insecure_channel(
             address if "://" in address or address.startswith("dns:") else f"dns:///{address}",
             options=[

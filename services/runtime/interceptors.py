@@ -34,9 +34,9 @@ Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
 
 
 class Call:
-    """One call at work."""
+    """One call at work. Of its metadata it knows what hooks ask for, read once: gRPC makes it anew at each look."""
 
-    __slots__ = ("code", "context", "method", "service", "started")
+    __slots__ = ("code", "context", "internal", "method", "service", "shown", "started")
 
     def __init__(self, method: str, service: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self.method = method
@@ -44,6 +44,15 @@ class Call:
         self.context = context
         self.started = time.perf_counter()
         self.code = "OK"
+        self.shown: bytes | None = None
+        """What it shows as `authorization`."""
+        self.internal = False
+        """Whether another service made it."""
+        for key, value in context.invocation_metadata() or ():
+            if key == "authorization" and self.shown is None:
+                self.shown = value if isinstance(value, bytes) else value.encode()
+            elif key == INTERNAL:
+                self.internal = True
 
 
 class Hook(Protocol):
@@ -66,13 +75,10 @@ class Authentication:
 
     def begin(self, call: Call) -> None:
         """Compares in constant time."""
-        for key, value in call.context.invocation_metadata() or ():
-            if key == "authorization":
-                shown = value if isinstance(value, bytes) else value.encode()
-                if hmac.compare_digest(shown, self._expected):
-                    return
-                raise Unauthenticated("the token shown is not this service's", reason="WRONG_TOKEN")
-        raise Unauthenticated("no token: send metadata 'authorization: Bearer TOKEN'", reason="NO_TOKEN")
+        if call.shown is None:
+            raise Unauthenticated("no token: send metadata 'authorization: Bearer TOKEN'", reason="NO_TOKEN")
+        if not hmac.compare_digest(call.shown, self._expected):
+            raise Unauthenticated("the token shown is not this service's", reason="WRONG_TOKEN")
 
     def end(self, call: Call) -> None:
         """Nothing to do."""
@@ -112,7 +118,7 @@ class Drain:
 
     def begin(self, call: Call) -> None:
         """Lets all in until the drain has begun."""
-        if self.begun and not _internal(call):
+        if self.begun and not call.internal:
             raise Unavailable(f"{call.service} is stopping; try again", reason="STOPPING", retry_after_s=1.0)
 
     def end(self, call: Call) -> None:
@@ -182,18 +188,14 @@ class Activity:
 
     def begin(self, call: Call) -> None:
         """A call came."""
-        if not _internal(call):
+        if not call.internal:
             self._at_work += 1
 
     def end(self, call: Call) -> None:
         """A call went."""
-        if not _internal(call):
+        if not call.internal:
             self._at_work -= 1
             self._last = time.monotonic()
-
-
-def _internal(call: Call) -> bool:
-    return any(key == INTERNAL for key, _ in call.context.invocation_metadata() or ())
 
 
 class Interceptor(grpc.aio.ServerInterceptor):

@@ -79,7 +79,8 @@ class Server:
             ],
         )
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, cast(grpc.aio.Server, _GenericOnly(self._server)))
+        self._registry = cast(grpc.aio.Server, _GenericOnly(self._server))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._registry)
 
     def bind(self) -> int:
         """Takes the port that the settings name, and returns it. Raises FailedPrecondition (CANNOT_LISTEN)."""
@@ -96,9 +97,9 @@ class Server:
         """Adds the services and begins to answer. The server owns them from here on, and closes them."""
         self._services = tuple(services)
         for service in self._services:
-            service.register(cast(grpc.aio.Server, _GenericOnly(self._server)))
+            service.register(self._registry)
         names = [service.name for service in self._services]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._registry)
         for name in ("", *names):  # until the watcher knows better
             await self._health.set(name, _health_status(False))
         await self._server.start()

@@ -257,6 +257,21 @@ def test_the_same_told_twice_is_one_in_a_batch_and_across_batches(record: Record
     assert [one.duplicate for one in record.remember("b", SPACE, [once])] == [False]
 
 
+def test_what_is_known_is_told_without_writing(record: Record) -> None:
+    kept = record.remember("a", SPACE, [told("one"), told("two", external_id="x")])
+    before = record.counts("a")
+    asked = [told("two, edited", external_id="x"), told("three"), dataclasses.replace(told("one"), concepts=())]
+    assert record.known("a", asked) == [
+        dataclasses.replace(kept[1], duplicate=True),
+        None,
+        dataclasses.replace(kept[0], duplicate=True),
+    ]
+    assert record.known("b", asked) == [None, None, None]
+    assert record.known("a", []) == []
+    assert record.counts("a") == before
+    refused(NotFound, "NAMESPACE_NOT_FOUND", record.known, "nowhere", asked)
+
+
 def test_an_external_id_alone_says_what_is_a_duplicate(record: Record) -> None:
     first = record.remember("a", SPACE, [told("one", external_id="x")])[0]
     edited, elsewhere = record.remember(
