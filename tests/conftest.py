@@ -75,7 +75,7 @@ class _StreamsWithToken(_WithToken, grpc.StreamUnaryClientInterceptor, grpc.Stre
     """The same for calls that send streams."""
 
 
-def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+def _environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """The environment of a daemon with these settings, and no others but where the cache is."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SAPIENCE_")}
     if cache := os.environ.get("SAPIENCE_CACHE_DIR"):
@@ -86,13 +86,19 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def environment() -> Callable[..., dict[str, str]]:
+    """The environment of a process of ours: `environment(data_dir, SAPIENCE_...="...")`."""
+    return _environment
+
+
+@pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The local daemon, ready to answer."""
     data_dir = tmp_path_factory.mktemp("daemon")
     log = data_dir / "daemon.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.daemon"], stderr=sink, stdout=sink, env=environment(data_dir)
+            [sys.executable, "-m", "services.daemon"], stderr=sink, stdout=sink, env=_environment(data_dir)
         )
     try:
         running = _discovered(process, data_dir, log)

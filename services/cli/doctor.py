@@ -87,10 +87,11 @@ def _packages() -> Finding:
 
 def _folder(what: str, path: Path, variable: str) -> Finding:
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    mend = f"set {variable} to a folder that can be, or mend its owner"
+    if not nearest.is_dir():
+        return Finding(what, False, f"{path} cannot be made: {nearest} is a file", mend)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(
-            what, False, f"{path} cannot be written", f"set {variable} to a folder that can, or mend its owner"
-        )
+        return Finding(what, False, f"{path} cannot be written", mend)
     free = shutil.disk_usage(nearest).free
     return Finding(
         what,
@@ -109,11 +110,13 @@ def _token(data_dir: Path) -> Finding:
 
 
 def _model(what: str, address: str, variable: str) -> Finding:
-    return _tried(
-        what,
-        lambda: f"{address} at {locate(ModelAddress.parse(address, field=variable))}",
-        f"set {variable} to a model that is there",
-    )
+    def look() -> str:
+        parsed = ModelAddress.parse(address, field=variable)
+        if parsed.scheme == "hf":
+            return f"{address}, fetched from the Hugging Face Hub when a service starts, unless it is in the Hub's cache"
+        return f"{address} at {locate(parsed)}"
+
+    return _tried(what, look, f"set {variable} to a model that is there")
 
 
 def _device(device: str) -> Finding:

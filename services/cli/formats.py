@@ -186,16 +186,16 @@ def _content(path: Path, content: Any, at: str) -> str:
 def _parsed(path: Path, text: str, where: str) -> Any:
     try:
         value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise _fault(path, f"{where} is no JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+        line = f"line {error.lineno}, " if "\n" in text else ""
+        raise _fault(path, f"{where} is no JSON: {error.msg} ({line}column {error.colno})") from error
+    except UnicodeEncodeError as error:
+        half = ord(error.object[error.start])
+        raise _fault(path, f"{where} holds half a character: \\u{half:x} without its other half") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists in lists
         raise _fault(path, f"{where} is no JSON that can be read: {error}") from error
-    if "\\ud" in text.lower():
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = error.object[error.start]
-            raise _fault(path, f"{where} holds half a character: \\u{ord(half):x} without its other half") from error
     return value
 
 

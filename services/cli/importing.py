@@ -52,9 +52,12 @@ def export_lines(client: sapience.Client, file: Path | None) -> int:
     if file is None:
         return _write(client, sys.stdout)
     partial = file.with_name(file.name + ".partial")
-    with partial.open("w", encoding="utf-8") as out:
-        count = _write(client, out)
-    partial.replace(file)
+    try:
+        with partial.open("w", encoding="utf-8") as out:
+            count = _write(client, out)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
     return count
 
 
@@ -72,11 +75,11 @@ def restore_lines(client: sapience.Client, file: Path) -> sapience.ImportResult:
     """Reads what `export_lines` wrote; a line that is broken is named, and nothing after it is taken."""
 
     def records() -> Iterator[memory_pb2.MemoryRecord]:
-        with file.open(encoding="utf-8") as lines:
+        with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     yield json_format.Parse(line, memory_pb2.MemoryRecord())
-                except json_format.ParseError as error:
+                except (json_format.ParseError, UnicodeDecodeError) as error:
                     raise InvalidArgument(
                         f"{file} line {number}: {error}", field=str(file), reason="BAD_FILE"
                     ) from error

@@ -36,8 +36,8 @@ def running(data_dir: Path) -> dict[str, str | int] | None:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return about
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None  # it is starting or stopping
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None  # it is starting or stopping, or there is no such folder
     return None  # nobody holds the lock: it was killed
 
 
@@ -88,7 +88,10 @@ def stop(settings: Settings) -> bool:
     if about is None:
         return False
     pid = int(about["pid"])
-    os.kill(pid, signal.SIGTERM)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return True  # it has ended by itself in this moment
     deadline = time.monotonic() + STOP_S + settings.drain_s
     while time.monotonic() < deadline:
         if _gone(pid):

@@ -51,6 +51,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has seen enough
         sys.exit(141)
+    except OSError as error:
+        about = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        show.err.print(f"[red]sapience:[/red] {show.escape(about)}")
+        sys.exit(1)
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def ask(
     as_of: AsOf = None,
     as_json: AsJson = False,
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Do not remember this exchange.")] = False,
-    model: Annotated[str, typer.Option(help="The language model's address.")] = "",
+    model: Annotated[str, typer.Option(help="The language model's address; it is loaded where it is not yet.")] = "",
     citations: Annotated[int, typer.Option(min=1, max=20, help="At most so many citations.")] = 3,
 ) -> None:
     """Ask, and see where the answer comes from. Ctrl-C stops the model on the server too.
@@ -125,6 +129,8 @@ def ask(
     `sapience ask "Where does Nora work?" --as-of 2024-06-01`
     """
     with client(namespace, *ASKS) as connected:
+        if model:
+            connected.load_model(model)
         _ask(
             connected,
             question,

@@ -24,13 +24,20 @@ CLOSED_PORT = 9
 """discard: no machine of ours listens there, and 127.0.0.1 refuses at once."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Served:
     """A server at work, and a channel to it that carries no token."""
 
     server: Server
     address: str
     channel: grpc.aio.Channel
+    _stopping: asyncio.Task[None] | None = None
+
+    def stop(self) -> asyncio.Task[None]:
+        """Begins to stop the server, once."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self.server.stop())
+        return self._stopping
 
 
 @asynccontextmanager
@@ -43,11 +50,13 @@ async def serving(
     server = Server(settings)
     address = f"127.0.0.1:{server.bind()}"
     await server.start(make(settings, address))
+    channel = grpc.aio.insecure_channel(address)
+    served = Served(server, address, channel)
     try:
-        async with grpc.aio.insecure_channel(address) as channel:
-            yield Served(server, address, channel)
+        yield served
     finally:
-        await server.stop()
+        await channel.close()
+        await served.stop()
 
 
 class Slow(perception_pb2_grpc.PerceptionServiceServicer):
@@ -117,5 +126,3 @@ async def _ready() -> bool:
 
 async def _closed() -> None:
     """Nothing to let go of."""
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +121,7 @@ async def test_a_service_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 async def test_a_stopping_server_says_so_first_and_lets_calls_at_work_end(tmp_path: Path) -> None:
     """Also those that still have to ask another service of the same process."""
-    async with AsyncExitStack() as stack:
-        served, slow, asking = await stack.enter_async_context(slow_and_asking(tmp_path, drain_s=60.0))
+    async with slow_and_asking(tmp_path, drain_s=60.0) as (served, slow, asking):
         slow.may_end.set()
         asking.may_ask.clear()
         memory = memory_pb2_grpc.MemoryServiceStub(served.channel)
@@ -132,7 +131,7 @@ async def test_a_stopping_server_says_so_first_and_lets_calls_at_work_end(tmp_pa
         at_work = asyncio.ensure_future(memory.Stats(STATS, timeout=60))
         await asking.begun.wait()
 
-        stopping = asyncio.create_task(served.server.stop())
+        stopping = served.stop()
         assert (await watch.read()).status == NOT_SERVING
         watch.cancel()
         refused = await async_refusal(memory.Stats(STATS, timeout=30))
@@ -149,12 +148,11 @@ async def test_a_stopping_server_says_so_first_and_lets_calls_at_work_end(tmp_pa
 
 async def test_the_drain_ends_when_its_time_is_over(tmp_path: Path) -> None:
     slow = Slow()
-    async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(serving(tmp_path, lambda *_: [slow.service()], drain_s=0.1))
+    async with serving(tmp_path, lambda *_: [slow.service()], drain_s=0.1) as served:
         call = perception_pb2_grpc.PerceptionServiceStub(served.channel).Segment(SEGMENT, timeout=60)
         await slow.begun.wait()
-        await served.server.stop()
-        assert slow.cancelled.is_set()
+        await served.stop()
+        await slow.cancelled.wait()
         with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)) as caught:
             await call
         if isinstance(caught.value, grpc.aio.AioRpcError):
