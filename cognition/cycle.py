@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from cognition import wording
 from cognition.engine import base as engine
@@ -32,7 +32,6 @@ from cognition.events import (
     Worded,
     Wording,
 )
-from core.nouns import Float32, Space
 
 STOPPED = {
     engine.StopReason.DONE: StopReason.DONE,
@@ -43,18 +42,24 @@ STOPPED = {
 SUPPORT_METHOD = "support-logistic-1"
 
 
-class Perceiver(Protocol):
-    """Turns the question into a vector."""
+Percept = TypeVar("Percept")
+PerceptMade = TypeVar("PerceptMade", covariant=True)
+PerceptTaken = TypeVar("PerceptTaken", contravariant=True)
+"""A text as perception gives it and memory takes it: the cycle hands it on and never looks."""
 
-    async def perceive(self, text: str) -> tuple[Float32, Space]:
-        """A unit vector [dimensions] and its space."""
+
+class Perceiver(Protocol[PerceptMade]):
+    """Turns the question into what memory searches by."""
+
+    async def perceive(self, text: str) -> PerceptMade:
+        """The text's vector, in whatever form memory takes it."""
         ...
 
 
-class Memory(Protocol):
+class Memory(Protocol[PerceptTaken]):
     """Finds evidence, and keeps what was answered."""
 
-    async def recall(self, question: Question, vector: Float32, space: Space, limit: int) -> Recollection:
+    async def recall(self, question: Question, percept: PerceptTaken, limit: int) -> Recollection:
         """The Episodes that bear on the question, best first, evidence kinds only."""
         ...
 
@@ -92,10 +97,10 @@ class Timer:
         return time.perf_counter() - self.started
 
 
-class Cycle:
+class Cycle(Generic[Percept]):
     """Answers questions. Holds no state between them."""
 
-    def __init__(self, perceiver: Perceiver, memory: Memory, policy: Policy = Policy()) -> None:
+    def __init__(self, perceiver: Perceiver[Percept], memory: Memory[Percept], policy: Policy = Policy()) -> None:
         self._perceiver = perceiver
         self._memory = memory
         self._policy = policy
@@ -104,15 +109,15 @@ class Cycle:
         self, question: Question, model: LanguageModel, draft_id: str, timer: Timer
     ) -> AsyncGenerator[Event, None]:
         """The events of one answer; the last is `Answered`."""
-        vector, space = await self._perceiver.perceive(question.text)
+        percept = await self._perceiver.perceive(question.text)
         timer.stage("perceive")
         limit = max(self._policy.recalled, question.max_citations)
-        found = await self._memory.recall(question, vector, space, limit)
+        found = await self._memory.recall(question, percept, limit)
         timer.stage("recall")
         yield Recalled(question.text, found)
 
         best = max((piece.support for piece in found.evidence), default=0.0)
-        supported = best >= self._policy.least_support
+        supported = bool(found.evidence) and best >= self._policy.least_support
         yield Checked("support", supported, best, _support_detail(best, self._policy.least_support, found))
         if not supported:
             yield Spent(0, 1, 0, timer.seconds)

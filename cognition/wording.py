@@ -112,12 +112,12 @@ def check(draft: str, question: str, notes: Notes) -> WordingCheck:
     """Compares a draft with what it may be made of, word by word (by their first letters, as a light stem)."""
     said: dict[str, str] = {}
     for word in _WORD.finditer(draft):
-        if stem := _stem(word[1]):
-            said.setdefault(stem, word[0])
+        if (lowered := word[1].casefold()) not in _FUNCTION_WORDS:
+            said.setdefault(_stem(lowered), word[0])
     if not said:
         return WordingCheck(False, 0.0, (), "the draft says nothing")
-    known = set(map(_stem, _WORD.findall(" ".join(notes.lines))))
-    asked = set(map(_stem, _WORD.findall(question)))
+    known = _stems(" ".join(notes.lines))
+    asked = _stems(question)
     unsupported = tuple(sorted({word for stem, word in said.items() if stem not in known and stem not in asked}))
     supported = 1 - len(unsupported) / len(said)
     invented = [word for word in unsupported if any(c.isdigit() for c in word) or word[0].isupper()]
@@ -130,9 +130,11 @@ def check(draft: str, question: str, notes: Notes) -> WordingCheck:
     return WordingCheck(True, supported, unsupported, "every word is in the evidence or the question")
 
 
-def _stem(word: str) -> str:
-    """Numbers whole, other words by their first five letters; nothing of a function word."""
-    lowered = word.casefold()
-    if lowered in _FUNCTION_WORDS:
-        return ""
+def _stems(text: str) -> set[str]:
+    """The stems of a text's content words."""
+    return set(map(_stem, set(map(str.casefold, _WORD.findall(text))) - _FUNCTION_WORDS))
+
+
+def _stem(lowered: str) -> str:
+    """Numbers whole, other words by their first five letters."""
     return lowered if lowered[0].isdigit() else lowered[:5]

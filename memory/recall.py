@@ -3,8 +3,11 @@
     search both channels -> Episodes and their neighbours -> judge all on all channels -> fuse -> filter -> page
 
 - *dense*: the best cosine of an Episode's Concepts with the query's vector.
-- *sparse*: BM25 with the namespace's own IDF; each term counts as the best of the Episode's Concepts has it.
-- *neighbours*: the best dense and sparse score among the turns beside it. A reply seldom repeats its question's words.
+- *sparse*: BM25 with the namespace's own IDF; each term counts as the best of the Episode's Concepts has it, or, at a
+  discount, as the turn before it has it: what was just spoken of is not said again.
+- *neighbours*: the best dense and sparse score among the turns beside it.
+- *reply*: that score of the turn before it, where somebody else ends that turn with a question. "What is the yacht
+  called?" matches, and "Windflower." is the evidence.
 - *speaker*: 1 where the query names the one who said it.
 - *statement*: the share of its Concepts that state something and do not ask.
 
@@ -165,18 +168,20 @@ class Recall:
         beside = replace(query.where, speakers=(), conversations=(), told=Interval())
         if not recipe.window:
             episodes = self._record.episodes(query.namespace, ids)
-            return _Pool({key: episodes[key] for key in ids if key in episodes}, {})
-        pool = _Pool({}, {})
+            return _Pool({key: episodes[key] for key in ids if key in episodes}, {}, {})
+        pool = _Pool({}, {}, {})
         for window in self._record.window(query.namespace, ids, recipe.window).values():
             for place, episode in enumerate(window):
                 if beside.allows(episode, query.as_of):
                     pool.episodes[episode.id] = episode
                     near = window[max(0, place - recipe.window) : place + recipe.window + 1]
                     pool.neighbours.setdefault(episode.id, set()).update(other.id for other in near)
+                    if place:
+                        pool.before[episode.id] = window[place - 1].id
         for key, near_ids in pool.neighbours.items():
             near_ids.intersection_update(pool.episodes)
             near_ids.discard(key)
-        return pool
+        return replace(pool, before={key: other for key, other in pool.before.items() if other in pool.episodes})
 
     def _named(self, query: RecallQuery, recipe: Recipe) -> frozenset[str]:
         return named_speakers(query.text, self._record.speakers(query.namespace)) if recipe.speaker else frozenset()
@@ -188,6 +193,15 @@ class _Pool:
 
     episodes: dict[str, Episode]
     neighbours: dict[str, set[str]]
+    before: dict[str, str]
+    """Which of the neighbours is the turn right before it."""
+
+    def asked(self, key: str, matches: Mapping[str, _Match]) -> str | None:
+        """The turn before it, if somebody else said that one and ended with a question."""
+        before = self.before.get(key, "")
+        if before not in matches or not matches[before].asks:
+            return None
+        return before if self.episodes[before].speaker != self.episodes[key].speaker else None
 
 
 @dataclass(slots=True)
@@ -196,10 +210,11 @@ class _Match:
 
     concept: Concept
     dense: float = 0.0
-    sparse: float = 0.0
     statement: float = 0.0
-    terms: set[int] = field(default_factory=set)
-    """Those of the query's terms that it holds."""
+    asks: bool = False
+    """Whether it ends with a question."""
+    terms: dict[int, float] = field(default_factory=dict)
+    """Those of the query's terms that it holds, each with what it adds to BM25."""
 
 
 def _checked(query: RecallQuery) -> Float32 | None:
@@ -240,19 +255,16 @@ def _matches(
     fit = [cosine / top_cosine + total / top_sum for cosine, total in zip(cosines, sums, strict=True)]
     matches: dict[str, _Match] = {}
     best_fit: dict[str, float] = {}
-    best_term: dict[str, dict[int, float]] = {}
     for (key, concept), cosine, products, fits in zip(rows, cosines, held, fit, strict=True):
         match = matches.setdefault(key, _Match(concept.concept, dense=cosine))
         match.dense = max(match.dense, cosine)
         if fits > best_fit.setdefault(key, fits):
             best_fit[key], match.concept = fits, concept.concept
-        best = best_term.setdefault(key, {})
         for term, product in products.items():
-            best[term] = max(best.get(term, 0.0), product)
+            match.terms[term] = max(match.terms.get(term, 0.0), product)
     for key, match in matches.items():
-        match.sparse, match.terms = math.fsum(best_term[key].values()), set(best_term[key])
         stated = [not _QUESTION.search(one.concept.span.text) for one in stored[key]]
-        match.statement = sum(stated) / len(stated)
+        match.statement, match.asks = sum(stated) / len(stated), not stated[-1]
     return matches
 
 
@@ -270,19 +282,25 @@ def _ranked(
 ) -> list[Fused]:
     """The Episodes that the filter allows, best first."""
     own = []
+    sparse = {key: _sparse(key, pool, matches, recipe.carry) for key in matches}
     if query.dense_vector is not None and recipe.dense:
         own.append(Channel("dense", recipe.dense, {key: match.dense for key, match in matches.items()}))
     if recipe.sparse:
-        own.append(Channel("sparse", recipe.sparse, {key: match.sparse for key, match in matches.items()}, floor=0))
+        own.append(Channel("sparse", recipe.sparse, sparse, floor=0))
     channels = list(own)
-    if recipe.neighbours and recipe.window:
+    if recipe.window:
         alone = {fused.id: fused.score for fused in fuse(recipe.fusion, own, matches)}
-        beside = {
-            key: max(alone[other] for other in near)
-            for key in matches
-            if (near := pool.neighbours.get(key, set()) & alone.keys())
-        }
-        channels.append(Channel("neighbours", recipe.neighbours, beside))
+        if recipe.neighbours:
+            beside = {
+                key: max(alone[other] for other in near)
+                for key in matches
+                if (near := pool.neighbours.get(key, set()) & alone.keys())
+            }
+            channels.append(Channel("neighbours", recipe.neighbours, beside))
+        if recipe.reply:
+            # A question that matches less than most says nothing for its reply, and nothing against it.
+            replies = {key: max(0.0, alone[asked]) for key in matches if (asked := pool.asked(key, matches))}
+            channels.append(Channel("reply", recipe.reply, replies, floor=0))
     if named:
         said = {key: float(pool.episodes[key].speaker in named) for key in matches}
         channels.append(Channel("speaker", recipe.speaker, said))
@@ -290,6 +308,13 @@ def _ranked(
         channels.append(Channel("statement", recipe.statement, {key: m.statement for key, m in matches.items()}))
     ranked = fuse(recipe.fusion, channels, matches)
     return [fused for fused in ranked if query.where.allows(pool.episodes[fused.id], query.as_of)]
+
+
+def _sparse(key: str, pool: _Pool, matches: Mapping[str, _Match], carry: float) -> float:
+    """BM25 of an Episode, with what the turn before it lends."""
+    own, before = matches[key].terms, matches.get(pool.before.get(key, ""))
+    lent = {term: carry * product for term, product in before.terms.items()} if before and carry else {}
+    return math.fsum(max(own.get(term, 0.0), lent.get(term, 0.0)) for term in own.keys() | lent.keys())
 
 
 def _page(
@@ -318,7 +343,7 @@ def _page(
 def _coverage(key: str, pool: _Pool, matches: Mapping[str, _Match], weights: Mapping[int, float]) -> float:
     held: set[int] = set()
     for near in {key, *pool.neighbours.get(key, ())} & matches.keys():
-        held |= matches[near].terms
+        held.update(matches[near].terms)
         held.update(terms(pool.episodes[near].speaker))
     total = math.fsum(weights.values())
     return math.fsum(weight for term, weight in weights.items() if term in held) / total if total else 0.0

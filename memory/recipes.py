@@ -21,13 +21,17 @@ class Recipe:
     """Weight of the cosine with the query's vector."""
     sparse: float = 1.0
     """Weight of BM25."""
+    carry: float = 0.7
+    """How much of a term's weight in the turn before an Episode counts for the Episode; needs a window."""
     window: int = 1
     """How many turns to each side of an Episode speak for it; 0 for none."""
-    neighbours: float = 0.75
-    """Weight of the best of them: turns answer one another, and a reply seldom repeats the words of its question."""
-    speaker: float = 0.5
+    neighbours: float = 0.5
+    """Weight of the best of them: turns explain one another, whichever comes first."""
+    reply: float = 0.3
+    """Weight of replying to a question that matches: a reply seldom repeats the words of its question."""
+    speaker: float = 1.0
     """Weight of being said by someone whom the query names."""
-    statement: float = 0.25
+    statement: float = 0.6
     """Weight of stating rather than asking: a question repeats the words that an answer has to hold."""
     strip_names: bool = True
     """Whether speakers' names are taken out of the query before it is encoded."""
@@ -38,9 +42,9 @@ RECIPES = MappingProxyType(
         recipe.name: recipe
         for recipe in (
             Recipe("default"),
-            Recipe("dense", sparse=0, window=0, neighbours=0, speaker=0, statement=0),
-            Recipe("sparse", dense=0, window=0, neighbours=0, speaker=0, statement=0),
-            Recipe("rrf", fusion="rrf", window=0, neighbours=0, speaker=0, statement=0),
+            Recipe("dense", sparse=0, window=0, speaker=0, statement=0),
+            Recipe("sparse", dense=0, window=0, speaker=0, statement=0),
+            Recipe("rrf", fusion="rrf", window=0, speaker=0, statement=0),
         )
     }
 )

@@ -154,8 +154,8 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
 
     async def _look(self) -> None:
         before = {name: seen.serving for name, seen in self._seen.items()}
-        for name, link in self._links.items():
-            self._seen[name] = await self._ask(name, link)
+        # All at once, so that no caller reads half a round.
+        self._seen = {name: await self._ask(name, link) for name, link in self._links.items()}
         try:
             self._stats = await self._memory.Stats(memory_pb2.StatsRequest(), **self._links["memory"].options(2.0))
         except (grpc.aio.AioRpcError, SapienceError):

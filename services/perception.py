@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import structlog
 from sapience.v1 import concept_pb2, perception_pb2, perception_pb2_grpc
 
 from core.errors import InvalidArgument, NotFound, NotYet
@@ -21,6 +22,8 @@ from perception.segment import segment
 from services import wire
 from services.runtime.server import Service
 from services.runtime.worker import Worker
+
+log = structlog.get_logger()
 
 MAX_TEXTS = 4096
 NAME = "sapience.v1.PerceptionService"
@@ -45,6 +48,7 @@ class Perception(perception_pb2_grpc.PerceptionServiceServicer):
         self._address = address
         self._worker = worker
         self._encoder = asyncio.ensure_future(worker.run(load))
+        self._encoder.add_done_callback(self._loaded)
 
     async def ready(self) -> bool:
         """Whether the encoder is loaded."""
@@ -93,6 +97,10 @@ class Perception(perception_pb2_grpc.PerceptionServiceServicer):
             model.device = str(getattr(encoder, "device", ""))
             model.parameters = int(getattr(encoder, "parameters", 0))
         return perception_pb2.PerceptionServiceListModelsResponse(models=[model])
+
+    def _loaded(self, done: asyncio.Future[Encoder]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("the encoder cannot be loaded", model=self._address, error=str(error))
 
     async def _encode(self, request: perception_pb2.EncodeRequest, path: str) -> perception_pb2.EncodeResponse:
         if request.model and request.model != self._address:

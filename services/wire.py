@@ -204,13 +204,12 @@ def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Spac
         )
     vectors = np.frombuffer(tensor.data, dtype=dtype).reshape(shape).astype(np.float32)
     # In float64: the squares of large float32 numbers overflow, those of small ones vanish.
-    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    if not 0 < squares.min(initial=1) <= squares.max(initial=1) < math.inf:  # false for NaN too
-        raise wrong("holds a vector that is zero or not finite", ".data")
-    lengths = np.sqrt(squares)
-    off = np.abs(lengths - 1) >= 1e-6
-    if off.any():
-        vectors[off] = vectors[off] / lengths[off, None]
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    for row, length in enumerate(lengths.tolist()):
+        if not 0 < length < math.inf:  # false for NaN too
+            raise wrong("holds a vector that is zero or not finite", ".data")
+        if abs(length - 1) >= 1e-6:
+            vectors[row] = vectors[row] / lengths[row]
     return vectors, Space(tensor.space, tensor.space_version, shape[1])
 
 

@@ -113,7 +113,9 @@ def _model(what: str, address: str, variable: str) -> Finding:
     def look() -> str:
         parsed = ModelAddress.parse(address, field=variable)
         if parsed.scheme == "hf":
-            return f"{address}, fetched from the Hugging Face Hub when a service starts, unless it is in the Hub's cache"
+            return (
+                f"{address}, fetched from the Hugging Face Hub when a service starts, unless it is in the Hub's cache"
+            )
         return f"{address} at {locate(parsed)}"
 
     return _tried(what, look, f"set {variable} to a model that is there")

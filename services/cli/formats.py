@@ -23,6 +23,7 @@ from sapience import NewEpisode
 
 from core.errors import InvalidArgument
 
+ENDINGS = (".txt", ".text", ".md", ".markdown", ".jsonl", ".ndjson", ".json")
 MOST_BYTES = 60_000
 """Longer paragraphs are parted at a line or a sentence; the service takes 64 KiB."""
 
@@ -32,6 +33,8 @@ def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
 
     Raises InvalidArgument (field = the file) for what cannot be read.
     """
+    if path.suffix.lower() not in ENDINGS:
+        raise _fault(path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl and .json are read")
     text = _decoded(path)
     modified = told_at or datetime.fromtimestamp(path.stat().st_mtime, UTC)
     match path.suffix.lower():
@@ -41,9 +44,8 @@ def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
             return list(_document(path, _markdown_blocks(text), modified))
         case ".jsonl" | ".ndjson":
             return list(_chat(path, text, modified))
-        case ".json":
+        case _:
             return list(_messages(path, text, modified))
-    raise _fault(path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl and .json are read")
 
 
 def _decoded(path: Path) -> str:

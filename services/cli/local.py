@@ -20,6 +20,7 @@ from services.runtime.settings import Settings
 START_S = 120.0
 STOP_S = 30.0
 POLL_S = 0.05
+PROBE_S = 0.25
 
 
 def remote() -> bool:
@@ -136,5 +137,22 @@ def wait_ready(
         if now_waiting != waiting:
             waiting = now_waiting
             say(f"waiting for {', '.join(waiting)}")
+        _raise_what_failed(client, {one.name for one in down})
         time.sleep(0.25)
     raise Unavailable(f"not ready after {START_S:.0f} s: {', '.join(waiting)}; see the log", reason="NOT_READY")
+
+
+def _raise_what_failed(client: sapience.Client, down: Collection[str]) -> None:
+    """Raises why a model could not be loaded: then its service answers calls with that, and would never get ready.
+
+    While a model is being loaded its service lets calls wait.
+    """
+    try:
+        if "perception" in down:
+            client.encode(["ready?"], timeout=PROBE_S)
+        if "reasoning" in down:
+            models = client.models(timeout=PROBE_S)
+            default = next(one.address for one in models if one.kind == sapience.ModelKind.LANGUAGE_MODEL)
+            client.load_model(default, timeout=PROBE_S)
+    except (sapience.DeadlineExceeded, sapience.Unavailable):
+        return

@@ -84,7 +84,7 @@ def _moment(text: str | None, *, end_of_day: bool = False) -> datetime | None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=_plain))
+    print(json.dumps(value, ensure_ascii=False, default=_plain), flush=True)  # events are read as they come
 
 
 def _plain(value: Any) -> Any:

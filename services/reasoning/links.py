@@ -11,7 +11,7 @@ from sapience.v1 import (
 )
 
 from cognition.events import Answered, Evidence, Question, Recollection
-from core.nouns import AsOf, Float32, Source, SourceKind, Space, Span
+from core.nouns import AsOf, Source, SourceKind, Span
 from services import wire
 from services.runtime.client import Link
 
@@ -26,11 +26,10 @@ class RemotePerceiver:
         self._link = link
         self._stub = perception_pb2_grpc.PerceptionServiceStub(link.channel)
 
-    async def perceive(self, text: str) -> tuple[Float32, Space]:
-        """The vector of one text."""
+    async def perceive(self, text: str) -> concept_pb2.Tensor:
+        """The vector of one text, as it came: memory checks what it is given."""
         response = await self._stub.Encode(perception_pb2.EncodeRequest(texts=[text]), **self._link.options())
-        vectors, space = wire.tensor_from(response.vectors, 1, "vectors")
-        return vectors[0], space
+        return response.vectors
 
 
 class RemoteMemory:
@@ -40,12 +39,12 @@ class RemoteMemory:
         self._link = link
         self._stub = memory_pb2_grpc.MemoryServiceStub(link.channel)
 
-    async def recall(self, question: Question, vector: Float32, space: Space, limit: int) -> Recollection:
+    async def recall(self, question: Question, percept: concept_pb2.Tensor, limit: int) -> Recollection:
         """Asks with the question as it is; memory takes names out where its recipe says so."""
         request = memory_pb2.RecallRequest(
             namespace=question.namespace,
             text=question.text,
-            vector=wire.tensor_to(vector[None, :], space),
+            vector=percept,
             recipe=question.recipe,
             as_of=as_of_message(question),
             limit=limit,

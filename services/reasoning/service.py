@@ -39,7 +39,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
     """Answers with one cycle, some language models and one store of Traces. Owns the last two."""
 
-    def __init__(self, cycle: Cycle, models: Models, traces: Traces, clock: Clock, ids: Ids) -> None:
+    def __init__(self, cycle: Cycle[Any], models: Models, traces: Traces, clock: Clock, ids: Ids) -> None:
         self._cycle = cycle
         self._models = models
         self._traces = traces
@@ -177,6 +177,13 @@ def _question(request: pb.ReasonRequest) -> Question:
 
 
 def _checked_new_tokens(budget: concept_pb2.Budget, default: int, most: int) -> int:
+    if budget.latent_steps or budget.self_prompts or budget.recalls:
+        _refuse_more(budget)
+    return wire.checked_limit(budget.new_tokens, "budget.new_tokens", default, most)
+
+
+def _refuse_more(budget: concept_pb2.Budget) -> None:
+    """Refuses what this version cannot spend."""
     for field in ("latent_steps", "self_prompts", "recalls"):
         if getattr(budget, field) < 0:
             raise InvalidArgument(f"budget.{field} is {getattr(budget, field)}; leave it at 0", field=f"budget.{field}")
@@ -185,7 +192,6 @@ def _checked_new_tokens(budget: concept_pb2.Budget, default: int, most: int) -> 
             raise NotYet(f"budget.{field} is {getattr(budget, field)}; this version takes none, leave it at 0")
     if budget.recalls > 1:
         raise NotYet(f"budget.recalls is {budget.recalls}; this version recalls once, leave it at 0 or 1")
-    return wire.checked_limit(budget.new_tokens, "budget.new_tokens", default, most)
 
 
 def _checked_size(value: str, field: str, most: int) -> str:

@@ -88,7 +88,7 @@ class Sapience:
 
     def environment(self, **settings: str) -> dict[str, str]:
         """What its processes find around them."""
-        return environment(self.data_dir, **self.settings, **settings)
+        return environment(self.data_dir, **{**self.settings, **settings})
 
     def daemon(self) -> dict[str, Any]:
         """What the daemon of this folder says of itself. Raises FileNotFoundError where none runs."""

@@ -121,7 +121,7 @@ def test_every_candidate_is_judged_on_every_channel(memory: Memory, monkeypatch:
     monkeypatch.setattr(recipes, "RECIPES", {"few": Recipe("few", candidates=1)})
     # Each search brings in one Episode only; the other's cosine comes from the record.
     (hit,) = memory.ask("oars", "boat", recipe="few", limit=1).hits
-    assert [part.channel for part in hit.channels] == ["dense", "sparse", "neighbours", "statement"]
+    assert [part.channel for part in hit.channels] == ["dense", "sparse", "neighbours", "reply", "statement"]
     assert hit.episode.text == "Oars."
     assert raw(hit, "dense") == pytest.approx(1)
     assert raw(hit, "sparse") > 0
@@ -144,6 +144,49 @@ def test_the_answer_beside_a_question_is_found_by_the_words_of_the_question(memo
     result = memory.ask("name of the yacht", "boat")
     assert reply in ids(result)[:2]
     assert result.hits[ids(result).index(reply)].coverage == result.hits[0].coverage > 0
+
+
+def test_of_the_turns_beside_a_question_its_reply_comes_first(memory: Memory) -> None:
+    for topic in TOPICS[1:]:
+        memory.tell(f"About {topic}.", topic, conversation="noise")
+    before = memory.tell("Good morning.", speaker="Ada")
+    asked = memory.tell("What is the yacht called?", "boat", speaker="Ben")
+    reply = memory.tell("Windflower.", speaker="Ada")
+    result = memory.ask("name of the yacht", "boat")
+    assert [one for one in ids(result) if one in (before, asked, reply)] == [asked, reply, before]
+    assert {hit.episode.id for hit in result.hits if raw(hit, "reply") > 0} == {reply}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "speaker"),
+    [
+        ("The yacht is blue.", "Windflower.", "Ada"),  # nobody asks
+        ("What is the yacht called?", "I mean the blue one.", "Ben"),  # the one who asked goes on
+        ("What is the yacht called?|Never mind.", "Windflower.", "Ada"),  # the question does not come last
+    ],
+)
+def test_only_another_s_answer_to_a_question_is_a_reply(memory: Memory, first: str, second: str, speaker: str) -> None:
+    memory.tell("Rain.", "weather", conversation="noise")
+    memory.tell(first, "boat", speaker="Ben")
+    memory.tell(second, speaker=speaker)
+    assert {raw(hit, "reply") for hit in memory.ask("yacht", "boat").hits} == {0}
+
+
+def test_a_turn_carries_the_words_of_the_one_before_it_at_a_discount(memory: Memory) -> None:
+    before = memory.tell("Lovely weather.")
+    said = memory.tell("We took the yacht.")
+    after = memory.tell("It leaked.")
+    elsewhere_said = memory.tell("It leaked.", conversation="other")
+    sparse = {hit.episode.id: raw(hit, "sparse") for hit in memory.ask("the yacht that leaked").hits}
+    assert sparse[before] == 0
+    assert sparse[after] - sparse[elsewhere_said] == pytest.approx(recipes.Recipe("any").carry * sparse[said])
+
+
+def test_what_was_told_later_is_not_carried(memory: Memory) -> None:
+    memory.tell("Which yacht?", "boat", speaker="Ben", at=20)
+    reply = memory.tell("Windflower.", "boat", at=10)
+    (hit,) = memory.ask("yacht", "boat", as_of=AsOf(told_by=15)).hits
+    assert (hit.episode.id, raw(hit, "sparse"), raw(hit, "reply")) == (reply, 0, 0)
 
 
 def test_who_is_named_comes_first(memory: Memory) -> None:
