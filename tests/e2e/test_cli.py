@@ -356,9 +356,15 @@ def test_a_wrong_command_line_is_told_from_other_errors_by_status_2(sapience, ar
     assert "Error" in done.err
 
 
-@pytest.mark.parametrize("variable", ["SAPIENCE_ENCODER", "SAPIENCE_LANGUAGE_MODEL"])
-def test_a_model_that_cannot_be_loaded_is_told_at_once(tmp_path, variable):
-    with stopped_afterwards(Sapience(tmp_path, {variable: "wheel:no-such-wheel"})) as sapience:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"SAPIENCE_ENCODER": "wheel:no-such-wheel", "SAPIENCE_LANGUAGE_MODEL": "file:/nowhere"},
+        {"SAPIENCE_LANGUAGE_MODEL": "wheel:no-such-wheel"},
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_told_at_once(tmp_path, settings):
+    with stopped_afterwards(Sapience(tmp_path, settings)) as sapience:
         done = sapience("ask", "x")
         assert done.status == 1
         assert "no distribution named 'no-such-wheel' is installed; install it" in done.err.splitlines()[-1]

@@ -250,12 +250,14 @@ near_conversations = st.fixed_dictionaries({"messages": st.lists(near_messages |
 
 
 def read_or_refused(path: Path) -> list[NewEpisode]:
+    refused = None
     try:
         episodes = formats.read(path)
     except InvalidArgument as error:
-        assert error.field == str(path)
-        assert re.match(rf"{re.escape(str(path))} \S", error.message)
-        return []
+        refused, episodes = error, []
+    if refused is not None:
+        assert refused.field == str(path)
+        assert re.match(rf"{re.escape(str(path))} \S", refused.message)
     for episode in episodes:
         wire.checked_text(episode.text, "text", wire.MAX_EPISODE_BYTES)
         assert episode.told_at is not None

@@ -574,7 +574,7 @@ class ChannelScore(_message.Message):
     RAW_FIELD_NUMBER: _builtins.int
     FUSED_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
-    """The channel: "dense", "sparse", "neighbours", "speaker" or "statement"."""
+    """The channel: "dense", "sparse", "neighbours", "reply", "speaker" or "statement"."""
     raw: _builtins.float
     """As the channel measured it: a cosine, a BM25 sum."""
     fused: _builtins.float
