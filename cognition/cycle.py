@@ -72,7 +72,7 @@ class Memory(Protocol[PerceptTaken]):
 class Policy:
     """The few numbers that decide. The threshold was set on questions that no test measures (docs/decisions)."""
 
-    least_support: float = 0.5
+    least_support: float = 0.4
     """Below this the best evidence does not support an answer."""
     recalled: int = 10
     """How many Episodes are asked for."""
@@ -116,7 +116,8 @@ class Cycle(Generic[Percept]):
         timer.stage("recall")
         yield Recalled(question.text, found)
 
-        best = max((piece.support for piece in found.evidence), default=0.0)
+        # Judged by what would be cited: support further down would answer with evidence that nobody is shown.
+        best = max((piece.support for piece in found.evidence[: question.max_citations]), default=0.0)
         supported = bool(found.evidence) and best >= self._policy.least_support
         yield Checked("support", supported, best, _support_detail(best, self._policy.least_support, found))
         if not supported:
@@ -165,7 +166,7 @@ class Cycle(Generic[Percept]):
         timer.stage("verify")
         yield Spent(tokens, 1, notes.tokens, timer.seconds)
         answer = Answered(
-            draft.strip() if passed else wording.extract(cited[0]),
+            wording.cleaned(draft) if passed else wording.extract(cited[0]),
             Verdict.ANSWERED,
             cited,
             best,

@@ -29,6 +29,7 @@ WHOLE_QUOTE_BYTES = 320
 
 UNKNOWN_TEXT = "I don't know."
 
+_LABEL = re.compile(r"(?:A|Answer):\s+")
 _WORD = re.compile(r"(\d+(?:[.,:]\d+)*|[^\W\d_]+)(?:(?<!\d)['’][^\W\d_]+)*")
 """A number or a word; the group leaves out what follows an apostrophe."""
 _FUNCTION_WORDS = frozenset(
@@ -100,6 +101,11 @@ def quoted(piece: Evidence) -> Evidence:
     """
     size = len(piece.text.encode())
     return replace(piece, quote=Span(piece.text, 0, size)) if size <= WHOLE_QUOTE_BYTES else piece
+
+
+def cleaned(draft: str) -> str:
+    """The draft without the label that small models put before an answer."""
+    return _LABEL.sub("", draft.strip())
 
 
 def extract(evidence: Evidence) -> str:

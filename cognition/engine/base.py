@@ -82,6 +82,10 @@ class LanguageModel(ABC):
     name: str
     context_tokens: int
     """Prompt and new tokens together."""
+    device: str = ""
+    """Where it computes, for example "cpu"."""
+    parameters: int = 0
+    """How many numbers it has learned."""
 
     @abstractmethod
     def generate(

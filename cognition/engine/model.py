@@ -42,6 +42,8 @@ class CausalModel(ABC):
     """Tokens that end a text."""
     precision: Precision
     device: str
+    parameters: int
+    """How many numbers it has learned."""
     threads: int
     """Those that torch computes with on a CPU; to be set on the thread that computes."""
 
@@ -71,6 +73,7 @@ class TransformersModel(CausalModel):
             folder, dtype=getattr(torch, precision), local_files_only=True
         )
         self._module = module.eval().requires_grad_(False).to(device)
+        self.parameters = int(module.num_parameters())
         self.tokenizer = TransformersTokenizer(tokenizer)
         limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
         self.context_tokens = int(min(limit or tokenizer.model_max_length, _NO_LIMIT))
@@ -113,6 +116,7 @@ class PlainLlama(CausalModel):
                 name: tensor.to(getattr(torch, precision)).to(device) for name, tensor in load_file(file).items()
             }
         self._llama: Llama = Llama(config, weights)
+        self.parameters = sum(tensor.numel() for tensor in weights.values())
         self._device = device
         self.tokenizer = FolderTokenizer(folder)
         self.context_tokens = int(config["max_position_embeddings"])

@@ -79,6 +79,8 @@ class LanguageModelRunner(LanguageModel):
         """Starts the thread. `waiting` requests may stand behind the running one."""
         self.name = model.name
         self.context_tokens = model.context_tokens
+        self.device = model.device
+        self.parameters = model.parameters
         self._model = model
         self._most_waiting = waiting
         self._wake = threading.Condition()

@@ -104,8 +104,8 @@ class Drainer:
             async with self._moved:
                 self._indexed = max(self._indexed, seq if taken is None else taken)
                 self._moved.notify_all()
+            telemetry.BEHIND.set(max(0, seq - self._indexed))
             if taken is None:
-                telemetry.OUTBOX.set(0)
                 return
 
     async def _sleep(self) -> None:
@@ -135,4 +135,4 @@ class Drainer:
         spaces = {self._record.space_of(namespace.name) for namespace in self._record.namespaces()}
         for space in sorted((space for space in spaces if space is not None), key=str):
             if self._index.optimize(space):
-                log.info("built the index's search graphs", space=str(space))
+                log.info("merged the index", space=str(space))

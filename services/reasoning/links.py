@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from sapience.v1 import (
     concept_pb2,
     memory_pb2,
@@ -71,7 +73,8 @@ class RemoteMemory:
         )
         request = memory_pb2.RememberRequest(
             namespace=question.namespace,
-            request_id=f"learn/{question.request_id}" if question.request_id else "",
+            # Never without one: the link tries again when memory was not reached, and must not learn twice.
+            request_id=f"learn/{question.request_id or uuid.uuid4()}",
             episodes=[episode],
         )
         response = await self._stub.Remember(request, **self._link.options())

@@ -99,8 +99,8 @@ class Models:
         if future.done() and not future.cancelled() and future.exception() is None:
             loaded = future.result()
             model.loaded = True
-            model.device = str(getattr(loaded, "device", ""))
-            model.parameters = int(getattr(loaded, "parameters", 0))
+            model.device = loaded.device
+            model.parameters = loaded.parameters
         return model
 
 

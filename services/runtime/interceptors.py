@@ -97,13 +97,17 @@ class Admission:
 
     def begin(self, call: Call) -> None:
         """Takes a place, or raises ResourceExhausted."""
-        if self._at_work[call.service] >= self._limit:
+        service = call.service
+        if service not in self._at_work:
+            # Read when metrics are, so that a call pays nothing for it.
+            telemetry.IN_FLIGHT.labels(service).set_function(lambda: self._at_work[service])
+        if self._at_work[service] >= self._limit:
             raise ResourceExhausted(
-                f"{call.service} works on {self._limit} calls already; try again in a moment",
+                f"{service} works on {self._limit} calls already; try again in a moment",
                 reason="TOO_MANY_CALLS",
                 retry_after_s=0.5,
             )
-        self._at_work[call.service] += 1
+        self._at_work[service] += 1
 
     def end(self, call: Call) -> None:
         """Gives the place back."""

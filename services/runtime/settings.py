@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     default_deadline_s: float = Field(120.0, gt=0, description="The deadline of a call that brings none.")
     index_wait_s: float = Field(2.0, ge=0, description="Seconds a recall waits for the index to take earlier writes.")
     idle_s: float = Field(1800.0, ge=0, description="Seconds without a call until the local daemon stops; 0: never.")
-    optimize_every: int = Field(20_000, ge=1, description="New points until the embedded index builds its graphs.")
+    optimize_every: int = Field(
+        20_000, ge=1, description="Changed points until the embedded index is merged and freed of what was deleted."
+    )
     trace_keep: int = Field(10_000, ge=1, description="Traces that are kept; older ones are dropped.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["json", "text"] = Field("json", description="How it is logged.")

@@ -24,7 +24,7 @@ SECONDS = Histogram(
     registry=REGISTRY,
 )
 IN_FLIGHT = Gauge("sapience_calls_in_flight", "Calls at work, by service.", ["service"], registry=REGISTRY)
-OUTBOX = Gauge("sapience_outbox_pending", "Changes of the record that the index has not taken.", registry=REGISTRY)
+BEHIND = Gauge("sapience_index_behind", "Commits of the record that the index has not taken.", registry=REGISTRY)
 SERVING = Gauge("sapience_serving", "1 while a service answers, by service.", ["service"], registry=REGISTRY)
 
 

@@ -144,7 +144,7 @@ def test_what_is_cited_is_decided_by_support(supports: list[float], least: float
         memory, model = Notebook(tuple(evidence(n, s) for n, s in enumerate(supports))), Parrot()
         cycle = Cycle(Ears(), memory, Policy(least_support=least))
         events = [event async for event in cycle.answer(QUESTION, model, "d", Timer())]
-        answer, best = answer_of(events), max(supports, default=0.0)
+        answer, best = answer_of(events), max(supports[: QUESTION.max_citations], default=0.0)
         check = next(event for event in events if isinstance(event, Checked))
         supported = bool(supports) and best >= least
         assert (check.name, check.passed, check.score) == ("support", supported, best)
