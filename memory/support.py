@@ -71,16 +71,21 @@ def elsewhere(result: RecallResult) -> float:
 
     A match is cosine plus BM25 sum, each as a share of the best among the hits. 0 where the query names nobody.
     """
+    # Where the query names nobody there is no speaker channel, and every hit counts as said by the right one.
+    right = [_raw(hit, "speaker", 1.0) == 1.0 for hit in result.hits]
+    if all(right):
+        return 0.0
     best = {channel: max((_raw(hit, channel) for hit in result.hits), default=0.0) for channel in ("dense", "sparse")}
     matches = [
         sum(max(0.0, _raw(hit, channel)) / top for channel, top in best.items() if top > 0) for hit in result.hits
     ]
-    # Where the query names nobody there is no speaker channel, and every hit counts as said by the right one.
-    right = [_raw(hit, "speaker", 1.0) == 1.0 for hit in result.hits]
     others = max((match for match, ours in zip(matches, right, strict=True) if not ours), default=0.0)
     named = max((match for match, ours in zip(matches, right, strict=True) if ours), default=0.0)
     return max(0.0, others - named)
 
 
 def _raw(hit: RecallHit, channel: str, absent: float = 0.0) -> float:
-    return next((part.raw for part in hit.channels if part.channel == channel), absent)
+    for part in hit.channels:
+        if part.channel == channel:
+            return part.raw
+    return absent

@@ -1,16 +1,36 @@
-"""The real services around cores that compute nothing: what is left is the runtime."""
+"""The real services around cores that compute nothing: what is left is the runtime.
+
+Null are the encoder, the search over both stores, the language model, and what the cycle makes of them: the prompt and
+the checks. Real are the servers, their hooks, the links between services, the servicers with every check of a request,
+the hand-over to threads, the events and the Traces.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pydantic import SecretStr
+from sapience.v1.concept_pb2 import Tensor
 
-from cognition.cycle import Cycle
+from cognition.cycle import SUPPORT_METHOD, Cycle, Timer
+from cognition.engine.base import Finished, LanguageModel
 from cognition.engine.null import NullLanguageModel
+from cognition.events import (
+    Answered,
+    Checked,
+    Event,
+    Question,
+    Recalled,
+    Spent,
+    StopReason,
+    Verdict,
+    Worded,
+    Wording,
+)
 from core.clock import SystemClock
 from core.ids import RandomIds, concept_id
 from core.models import ModelAddress
@@ -86,6 +106,35 @@ def _hit(number: int) -> RecallHit:
     return RecallHit(episode, concept, 4.0 - number, parts, 1.0)
 
 
+class NullCycle(Cycle[Tensor]):
+    """Perceives and recalls over the links like the real one, then says the same without thinking about it."""
+
+    async def answer(
+        self, question: Question, model: LanguageModel, draft_id: str, timer: Timer
+    ) -> AsyncGenerator[Event, None]:
+        """The events of an answer that a language model worded."""
+        percept = await self._perceiver.perceive(question.text)
+        found = await self._memory.recall(question, percept, HITS)
+        timer.stage("recall")
+        yield Recalled(question.text, found)
+        yield Checked("support", True, 1.0, "null")
+        async with aclosing(model.generate(question.text, new_tokens=PIECES + 1)) as said:
+            async for item in said:
+                if not isinstance(item, Finished):
+                    yield Worded(draft_id, item.text)
+        yield Checked("wording", True, 1.0, "null")
+        yield Spent(PIECES, 1, 64, timer.seconds)
+        yield Answered(
+            TEXT,
+            Verdict.ANSWERED,
+            found.evidence,
+            1.0,
+            SUPPORT_METHOD,
+            StopReason.DONE,
+            Wording.LANGUAGE_MODEL,
+        )
+
+
 async def serve(pipe: Connection, token: str) -> None:
     """Serves perception, memory and reasoning as the local daemon does, and says where."""
     settings = load().model_copy(update={"listen": "127.0.0.1:0", "token": SecretStr(token)})
@@ -100,7 +149,7 @@ async def serve(pipe: Connection, token: str) -> None:
         memory.service(memory.Memory(record, index, RemoteEncoder(links.to("perception")), clock, recall=NullRecall())),
         reasoning.service(
             reasoning.Reasoning(
-                Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
+                NullCycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
                 Models("file:/null", partial(_null_model)),
                 Traces(None, keep=1000),
                 clock,

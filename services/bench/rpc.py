@@ -1,7 +1,7 @@
 """What the runtime costs: a Reason call through all its hops, beside bare grpc.aio doing the same hops.
 
 Ours: the real servers, hooks, links, servicers and cycle, around cores that compute nothing: an encoder that gives one
-vector, a recall that gives the same hits, a language model that gives the same pieces. Bare: grpc.aio handlers that
+vector, a recall that gives the same hits, a cycle that says the same of them (see `null`). Bare: grpc.aio handlers that
 send the same messages over the same hops (Reason, which calls Encode, then Recall) and do nothing else. Each side has
 two processes on the same event loop: the services in one, and the caller in the other. The two sides are measured in
 turns, so that both meet the same noise; a ratio is the median over the turns.

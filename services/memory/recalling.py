@@ -85,37 +85,47 @@ class Search(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a query is asked of: a space, its speakers' names, a point in time."""
+    """What a query is asked of: a space, a point in time; and its text without the names of those who spoke there."""
 
     space: Space | None
-    speakers: dict[str, int]
+    wanted: str
     as_of: AsOf
 
 
 def look(record: Record, query: Query, as_of: AsOf) -> Scope:
     """Reads what the query's text has to be seen with. Blocks."""
     space = record.space_of(query.namespace)
-    speakers = record.speakers(query.namespace) if query.recipe.strip_names else {}
-    return Scope(space, speakers, as_of)
+    wanted = query.text
+    if space is not None and query.recipe.strip_names:
+        wanted = dense_text(query.text, record.speakers(query.namespace))
+    return Scope(space, wanted, as_of)
+
+
+def ready_vector(query: Query, scope: Scope) -> Float32 | None:
+    """The caller's vector, unless there is none, or a name had to be taken out of the text."""
+    if query.space is not None and scope.space is not None:
+        wire.same_space(query.space, scope.space, "vector.space")
+    return query.vector if scope.wanted == query.text else None
 
 
 async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, scope: Scope) -> pb.RecallResponse:
-    """Searches. The caller's vector is used unless a name has to be taken out of the text first."""
+    """Searches, with the caller's vector or with one made here."""
+    vector = ready_vector(query, scope)
+    if vector is None and scope.space is not None:
+        vectors, encoded_in = await encoder.encode([scope.wanted])
+        wire.same_space(encoded_in, scope.space, "text")
+        vector = vectors[0]
+    return await reads.run(found, search, query, scope, vector)
+
+
+def found(search: Search, query: Query, scope: Scope, vector: Float32 | None) -> pb.RecallResponse:
+    """Searches. Blocks."""
     as_of, space = scope.as_of, scope.space
-    response = pb.RecallResponse(as_of=wire.as_of_to(as_of), recipe=query.recipe.name, dense_text=query.text)
+    response = pb.RecallResponse(recipe=query.recipe.name, dense_text=scope.wanted)
+    wire.set_as_of(response.as_of, as_of)
     if space is None:
         return response
-    if query.space is not None:
-        wire.same_space(query.space, space, "vector.space")
-    wanted = dense_text(query.text, scope.speakers) if query.recipe.strip_names else query.text
-    if query.vector is not None and wanted == query.text:
-        vector = query.vector
-    else:
-        vectors, encoded_in = await encoder.encode([wanted])
-        wire.same_space(encoded_in, space, "text")
-        vector = vectors[0]
-    result = await reads.run(
-        search.search,
+    result = search.search(
         RecallQuery(
             namespace=query.namespace,
             text=query.text,
@@ -129,7 +139,6 @@ async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, 
             token_budget=query.token_budget,
         ),
     )
-    response.dense_text = wanted
     response.known_terms = result.known_terms
     _fill(response, result)
     if result.has_more and result.hits:

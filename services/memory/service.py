@@ -183,10 +183,17 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         """Finds what bears on a text."""
         query = recalling.read(request)
 
-        def look() -> recalling.Scope:
-            return recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
+        def at_once() -> recalling.Scope | pb.RecallResponse:
+            # One visit to a thread is enough where the index is up to date and the vector is there.
+            scope = recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
+            vector = recalling.ready_vector(query, scope)
+            if self._drainer.indexed < scope.as_of.seq or vector is None:
+                return scope
+            return recalling.found(self._recall, query, scope, vector)
 
-        scope = await self._reads.run(look)
+        scope = await self._reads.run(at_once)
+        if isinstance(scope, pb.RecallResponse):
+            return scope
         if not await self._catch_up(scope.as_of.seq):
             # The index is still busy with a large import: answer for the commits it has, and say so.
             scope = replace(scope, as_of=replace(scope.as_of, seq=self._drainer.indexed))
