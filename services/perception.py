@@ -117,7 +117,7 @@ class Perception(perception_pb2_grpc.PerceptionServiceServicer):
         for number, text in enumerate(texts):
             wire.checked_text(text, f"{path}texts[{number}]", wire.MAX_TEXT_BYTES)
         # shield: one caller's cancel must not cancel the load for all.
-        encoder = await asyncio.shield(self._encoder)
+        encoder = self._encoder.result() if self._encoder.done() else await asyncio.shield(self._encoder)
         encoded = await self._worker.run(encoder.encode, texts)
         return perception_pb2.EncodeResponse(
             vectors=wire.tensor_to(encoded.vectors, encoder.space), truncated=encoded.truncated

@@ -43,6 +43,7 @@ from services.memory.perceiving import RemoteEncoder
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models
 from services.reasoning.traces import Traces
+from services.runtime import telemetry
 from services.runtime.server import Server
 from services.runtime.settings import load
 from services.runtime.worker import Worker
@@ -137,6 +138,7 @@ class NullCycle(Cycle[Tensor]):
 
 async def serve(pipe: Connection, token: str) -> None:
     """Serves perception, memory and reasoning as the local daemon does, and says where."""
+    telemetry.configure_logging("error", "text")
     settings = load().model_copy(update={"listen": "127.0.0.1:0", "token": SecretStr(token)})
     server = Server(settings)
     address = f"127.0.0.1:{server.bind()}"

@@ -43,7 +43,7 @@ class Models:
                 reason="MODEL_NOT_LOADED",
                 field="model",
             )
-        return await asyncio.shield(future)
+        return future.result() if future.done() else await asyncio.shield(future)
 
     async def load(self, address: str) -> concept_pb2.Model:
         """Loads a model, or waits for one that is being loaded. A failed load may be tried again."""
