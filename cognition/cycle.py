@@ -70,11 +70,11 @@ class Memory(Protocol[PerceptTaken]):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The few numbers that decide. The threshold was set on questions that no test measures (docs/decisions)."""
+    """The few numbers that decide."""
 
     least_support: float = 0.4
-    """Below this the best evidence does not support an answer. Set on the tuning half of the sample's questions: at 0.5 a
-    third of those with an answer were refused, at 0.4 a fifth."""
+    """Below this the best evidence does not support an answer. Set on the tuning half of the sample's questions: at 0.5
+    a third of those with an answer were refused, at 0.4 a fifth."""
     recalled: int = 10
     """How many Episodes are asked for."""
 
