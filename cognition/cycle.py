@@ -10,7 +10,7 @@ It talks to ports only, and knows neither gRPC nor a model nor a store.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +23,7 @@ from cognition.events import (
     Checked,
     DraftRetracted,
     Event,
+    Evidence,
     Question,
     Recalled,
     Recollection,
@@ -117,8 +118,9 @@ class Cycle(Generic[Percept]):
         timer.stage("recall")
         yield Recalled(question.text, found)
 
+        chosen = apart(found.evidence, question.max_citations)
         # Judged by what would be cited: support further down would answer with evidence that nobody is shown.
-        best = max((piece.support for piece in found.evidence[: question.max_citations]), default=0.0)
+        best = max((piece.support for piece in chosen), default=0.0)
         supported = bool(found.evidence) and best >= self._policy.least_support
         yield Checked("support", supported, best, _support_detail(best, self._policy.least_support, found))
         if not supported:
@@ -135,7 +137,7 @@ class Cycle(Generic[Percept]):
             yield await self._learned(question, answer, timer)
             return
 
-        cited = tuple(wording.quoted(piece) for piece in found.evidence[: question.max_citations])
+        cited = tuple(wording.quoted(piece) for piece in chosen)
         notes = wording.notes_on(cited, question.budget.context_tokens)
         draft, tokens, stop = "", 0, StopReason.DONE
         left = question.budget.wall_s - timer.seconds
@@ -183,6 +185,18 @@ class Cycle(Generic[Percept]):
         learned = await self._memory.learn(question, answer)
         timer.stage("learn")
         return replace(answer, learned_episode_id=learned)
+
+
+def apart(evidence: Sequence[Evidence], most: int) -> list[Evidence]:
+    """The first `most` of which no two are turns of one exchange: it is cited once, by the turn that fits best.
+
+    As many citations then show more of what was found: turns around one question say little more than one of them.
+    """
+    chosen: list[Evidence] = []
+    for piece in evidence:
+        if len(chosen) < most and not any(piece.beside(other) for other in chosen):
+            chosen.append(piece)
+    return chosen
 
 
 def _support_detail(best: float, least: float, found: Recollection) -> str:

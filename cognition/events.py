@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from core.clock import LATEST, Micros
-from core.nouns import AsOf, Source, Span
+from core.nouns import AsOf, Source, SourceKind, Span
 
 
 class Verdict(IntEnum):
@@ -82,6 +82,17 @@ class Evidence:
     support: float
     """How likely it is that the Episode bears on the question, from 0 to 1."""
     channels: Mapping[str, float] = field(default_factory=dict)
+    conversation: str = ""
+    position: int = 0
+
+    def beside(self, other: Evidence) -> bool:
+        """Whether the two are turns of one exchange: said next to each other in one conversation."""
+        return (
+            self.source == other.source
+            and self.source.kind is SourceKind.TESTIMONY
+            and self.conversation == other.conversation != ""
+            and abs(self.position - other.position) <= 1
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,8 @@ def _evidence(hit: memory_pb2.Hit) -> Evidence:
         score=hit.score,
         support=hit.support,
         channels={channel.channel: channel.raw for channel in hit.channels},
+        conversation=episode.conversation,
+        position=episode.position,
     )
 
 

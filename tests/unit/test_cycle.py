@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cognition.cycle import SUPPORT_METHOD, Cycle, Policy, Timer
+from cognition.cycle import SUPPORT_METHOD, Cycle, Policy, Timer, apart
 from cognition.engine import base as engine
 from cognition.engine.base import Finished, LanguageModel, Piece, Prompt
 from cognition.events import (
@@ -30,7 +30,7 @@ from cognition.events import (
     Wording,
 )
 from cognition.wording import UNKNOWN_TEXT
-from core.nouns import Source, Span
+from core.nouns import Source, SourceKind, Span
 
 QUESTION = Question("home", "Where did Ada move?")
 DONE, TOKENS, WALL = engine.StopReason.DONE, engine.StopReason.TOKENS, engine.StopReason.WALL
@@ -244,3 +244,22 @@ async def test_stages_are_timed() -> None:
     assert list(timer.milliseconds) == ["perceive", "recall", "think", "verify", "learn"]
     assert all(value >= 0 for value in timer.milliseconds.values())
     assert sum(timer.milliseconds.values()) <= timer.seconds * 1e3 + 1e-6
+
+
+def turn(position: int, *, conversation: str = "chat", kind: SourceKind = SourceKind.TESTIMONY) -> Evidence:
+    return replace(evidence(position, 0.9), source=Source(kind), conversation=conversation, position=position)
+
+
+def test_an_exchange_is_cited_once_by_the_turn_that_fits_best() -> None:
+    ranked = [turn(4), turn(5), turn(9), turn(3), turn(10), turn(7)]
+    assert [piece.position for piece in apart(ranked, 3)] == [4, 9, 7]
+    assert [piece.position for piece in apart(ranked, 1)] == [4]
+
+
+def test_what_is_next_to_each_other_elsewhere_is_no_exchange() -> None:
+    for pieces in (
+        [turn(1), turn(2, conversation="other")],
+        [turn(1, conversation=""), turn(2, conversation="")],
+        [turn(1, kind=SourceKind.DOCUMENT), turn(2, kind=SourceKind.DOCUMENT)],
+    ):
+        assert apart(pieces, 3) == pieces
