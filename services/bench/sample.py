@@ -31,7 +31,7 @@ LEAST = {"right_turn@3": 0.85, "unanswerable_refused": 0.60}
 MOST = {"answerable_refused": 0.20}
 SECOND = "questions_plain.jsonl"
 SHOWN = ("fact", "change", "unanswerable")
-"""The first question of each of these kinds is shown in full."""
+"""The first question of each of these kinds is shown in full; of the half set aside nobody sees any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ def demonstrate(data: Path, *, as_json: bool) -> int:
     """Shows three answers in full and the table; 1 where a figure of the half set aside is below its mark."""
     outcomes = _ask_all(data, questions(data))
     if not as_json:
+        tuned = [one for one in outcomes if one.question.split == "tune"]
         for kind in SHOWN:
-            _show(next(one for one in outcomes if one.question.kind == kind))
+            _show(next(one for one in tuned if one.question.kind == kind))
     report = _report(outcomes, 0)
     report.show(as_json=as_json)
     short = [
