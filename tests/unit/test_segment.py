@@ -1,5 +1,6 @@
 """Sentence segmentation: what holds for every text, and what single rules do."""
 
+import gc
 import time
 
 import pytest
@@ -64,12 +65,21 @@ def test_spans_cover_all_but_white_space_once_in_order(text, max_chars):
 def test_time_is_linear_in_the_length(pattern):
     def seconds(size: int) -> float:
         text = (pattern * size)[:size]
-        started = time.process_time()
-        segment(text)
-        return time.process_time() - started
+        taken = []
+        for _ in range(3):  # the least of three: what else the machine does only adds
+            started = time.process_time()
+            segment(text)
+            taken.append(time.process_time() - started)
+        return min(taken)
 
-    # 8 times the text; a quadratic rule would take 64 times as long.
-    assert seconds(1 << 18) < 24 * max(seconds(1 << 15), 0.01)
+    # The collector's time grows with all that the other tests left alive, not with the text.
+    gc.collect()
+    gc.disable()
+    try:
+        # 8 times the text; a quadratic rule would take 64 times as long.
+        assert seconds(1 << 18) < 24 * max(seconds(1 << 15), 0.01)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
