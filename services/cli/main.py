@@ -431,7 +431,7 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="rpc, sample.")],
+    name: Annotated[str, typer.Argument(help="locomo, rpc, sample.")],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
@@ -439,7 +439,7 @@ def bench(
 ) -> None:
     """Measure, beside a peer in the same run. Prints a table, or one JSON object.
 
-    `sapience bench rpc --json`
+    `sapience bench rpc --json`, `sapience bench locomo --data FOLDER`
     """
     from services.bench import run_named
 
