@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from core.clock import LATEST, Micros
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 
 class SourceKind(IntEnum):
@@ -183,6 +185,35 @@ class StoredConcept:
     space: Space
     vector: Float32
     terms: Sparse
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConceptColumns:
+    """Concepts of many Episodes side by side, for arithmetic over all at once. All but the terms have `rows` entries.
+
+    Rows are in the order of (episode id, ordinal), so those of one Episode follow one another.
+    """
+
+    episode_ids: tuple[str, ...]
+    ids: tuple[str, ...]
+    ordinals: tuple[int, ...]
+    start_bytes: tuple[int, ...]
+    end_bytes: tuple[int, ...]
+    languages: tuple[str, ...]
+    vectors: Float32
+    """Shape [rows, dimensions], unit length."""
+    term_rows: Int64
+    """Shape [entries]: the row that each entry of `terms` is of, ascending."""
+    terms: Int64
+    """Shape [entries]: term ids, ascending and unique within a row."""
+    term_weights: Float32
+    """Shape [entries]."""
+
+    def concept(self, row: int, episode_text: bytes) -> Concept:
+        """One row as a noun; `episode_text` is the UTF-8 of its Episode's text."""
+        start, end = self.start_bytes[row], self.end_bytes[row]
+        span = Span(episode_text[start:end].decode(), start, end, self.languages[row])
+        return Concept(self.ids[row], self.episode_ids[row], self.ordinals[row], span)
 
 
 @dataclass(frozen=True, slots=True)

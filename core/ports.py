@@ -11,6 +11,7 @@ from typing import Protocol
 
 from core.nouns import (
     AsOf,
+    ConceptColumns,
     Episode,
     EpisodeFilter,
     Fact,
@@ -95,6 +96,10 @@ class Record(Protocol):
 
     def concepts_of(self, namespace: str, episode_ids: Sequence[str]) -> dict[str, list[StoredConcept]]:
         """For each Episode that exists, its Concepts in order."""
+        ...
+
+    def columns_of(self, namespace: str, episode_ids: Sequence[str]) -> ConceptColumns:
+        """The same Concepts side by side, for a search that judges many: several times faster than one by one."""
         ...
 
     def speakers(self, namespace: str) -> dict[str, int]:

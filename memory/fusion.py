@@ -1,40 +1,39 @@
-"""One ranking from several channels that measure in different units. Pure functions of scores by id.
+"""One ranking from several channels that measure in different units. Pure functions of arrays of scores.
 
-Every candidate is judged on every channel. One that a channel did not find gets the channel's floor: what it is known
-to be worth at most or at least (a sparse sum of nothing shared is 0), or the lowest score that the channel did give.
-Ties go by id, so a ranking never depends on the order in which candidates came.
+Every candidate is judged on every channel. Candidates have places, in the order of their ids, and `ranked` breaks ties
+by place: so a ranking never depends on the order in which candidates were found.
 
 - `zscore`: how far above the mean of the candidates, in standard deviations. It keeps how much better a hit is, and
   does not change when a channel's scores are scaled or shifted.
 - `reciprocal_rank`: 1 / (k + rank), from Cormack, Clarke and Buettcher (SIGIR 2009). It keeps the order only.
+
+`apart` then lets a candidate down for each one beside it that is ranked above: what stands together says much the same,
+and room is left for what else bears on the question. It is maximal marginal relevance (Carbonell and Goldstein, SIGIR
+1998) with neighbourhood for similarity.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from core.nouns import Float64, Int64
 
 RRF_K = 60
 """The constant of the paper: how little the very first ranks stand out."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Channel:
-    """What one way of searching found: scores by id, higher is better; and how much it counts.
-
-    `floor` is the score of a candidate it did not find; None means the lowest that it gave.
-    """
+    """What one way of looking found: a score for every candidate, higher is better; and how much it counts."""
 
     name: str
     weight: float
-    scores: Mapping[str, float]
-    floor: float | None = None
-
-    def raw(self, candidates: Iterable[str]) -> list[float]:
-        """The candidates' scores, or the floor."""
-        floor = self.floor if self.floor is not None else min(self.scores.values(), default=0.0)
-        return [self.scores.get(candidate, floor) for candidate in candidates]
+    scores: Float64
+    """Shape [candidates]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +45,63 @@ class Contribution:
     fused: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """A candidate with its score and what that is made of, in the order of the channels."""
+def fuse(method: str, channels: Sequence[Channel]) -> Float64:
+    """The part of each channel in each candidate's score, [channels, candidates]: a score is the sum of its parts.
 
-    id: str
-    score: float
-    parts: tuple[Contribution, ...]
-
-
-def fuse(method: str, channels: Iterable[Channel], candidates: Iterable[str]) -> list[Fused]:
-    """The candidates by descending score, ties by id. `method` is "zscore" or "rrf"; ValueError for another."""
+    `method` is "zscore" or "rrf"; ValueError for another.
+    """
     if method not in _METHODS:
         raise ValueError(f"no fusion method {method!r}; one of {', '.join(_METHODS)}")
     judge = _METHODS[method]
-    ids = sorted(set(candidates))
-    columns: list[list[Contribution]] = []
-    for channel in channels:
-        raw = channel.raw(ids)
-        judged = zip(raw, judge(raw), strict=True)
-        columns.append([Contribution(channel.name, measured, channel.weight * j) for measured, j in judged])
-    fused = [
-        Fused(candidate, math.fsum(column[row].fused for column in columns), tuple(column[row] for column in columns))
-        for row, candidate in enumerate(ids)
-    ]
-    # Python's sort is stable and `ids` is sorted: equal scores stay in the order of their ids.
-    return sorted(fused, key=lambda candidate: -candidate.score)
+    return np.array([channel.weight * judge(channel.scores) for channel in channels])
 
 
-def zscore(scores: list[float]) -> list[float]:
+def zscore(scores: Float64) -> Float64:
     """Each score's distance from the mean, in standard deviations; all 0 where the scores do not differ."""
-    if not scores:
-        return []
-    mean = math.fsum(scores) / len(scores)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
+    if not len(scores):
+        return scores
+    away = scores - scores.mean()
+    deviation = float(np.sqrt(np.mean(away * away)))
     # Scores that differ only by rounding carry no opinion, and must not be blown up into one.
-    if deviation <= 1e-9 * max(1e-9, max(map(abs, scores))):
-        return [0.0] * len(scores)
-    return [(score - mean) / deviation for score in scores]
+    if deviation <= 1e-9 * max(1e-9, float(np.abs(scores).max())):
+        return np.zeros(len(scores))
+    return np.asarray(away / deviation, np.float64)
 
 
-def reciprocal_rank(scores: list[float]) -> list[float]:
+def reciprocal_rank(scores: Float64) -> Float64:
     """1 / (RRF_K + rank), with rank 1 for the highest; equal scores share the best of their ranks."""
-    rank: dict[float, int] = {}
-    for place, score in enumerate(sorted(scores, reverse=True), 1):
-        rank.setdefault(score, place)
-    return [1 / (RRF_K + rank[score]) for score in scores]
+    _, place, count = np.unique(-scores, return_inverse=True, return_counts=True)
+    above = np.concatenate([[0], np.cumsum(count)[:-1]])
+    return np.asarray(1 / (RRF_K + 1 + above[place]), np.float64)
+
+
+def ranked(scores: Float64) -> list[int]:
+    """The candidates' places by descending score, ties by place."""
+    order: list[int] = np.argsort(-scores, kind="stable").tolist()
+    return order
+
+
+def apart(scores: Float64, beside: Int64, penalty: float, among: Iterable[int]) -> list[tuple[int, int]]:
+    """The candidates of `among` in their order, each with how many of those beside it came before.
+
+    Each of these takes `penalty` (not negative) off its score before it is taken. `beside`, [candidates, most], is the
+    places of those beside each one, -1 where there are fewer.
+    """
+    known = set(among)
+    before = dict.fromkeys(known, 0)
+    waiting = [(-float(scores[place]), place) for place in known]
+    heapq.heapify(waiting)
+    order: list[tuple[int, int]] = []
+    while waiting:
+        negative, place = heapq.heappop(waiting)
+        if place not in before or -negative != scores[place] - penalty * before[place]:
+            continue  # it was let down, and waits again further down
+        order.append((place, before.pop(place)))
+        for other in beside[place].tolist():
+            if other in before:
+                before[other] += 1
+                heapq.heappush(waiting, (-float(scores[other] - penalty * before[other]), other))
+    return order
 
 
 _METHODS = {"zscore": zscore, "rrf": reciprocal_rank}

@@ -2,17 +2,9 @@
 
     search both channels -> Episodes and their neighbours -> judge all on all channels -> fuse -> filter -> page
 
-- *dense*: the best cosine of an Episode's Concepts with the query's vector.
-- *sparse*: BM25 with the namespace's own IDF; each term counts as the best of the Episode's Concepts has it, or, at a
-  discount, as the turn before it has it: what was just spoken of is not said again.
-- *neighbours*: the best dense and sparse score among the turns beside it.
-- *reply*: that score of the turn before it, where somebody else ends that turn with a question. "What is the yacht
-  called?" matches, and "Windflower." is the evidence.
-- *speaker*: 1 where the query names the one who said it.
-- *statement*: the share of its Concepts that state something and do not ask.
-
 Both searches bring in candidates, the record brings in the turns beside them, and then every one of these is judged
-on every channel from what the record keeps, so a score never depends on which search happened to find an Episode.
+on every channel (see `memory.channels`) from what the record keeps, so a score never depends on which search happened
+to find an Episode.
 
 A ranking is as deep as its candidates (`Recipe.candidates`, some hundred Episodes): recall finds what bears on a
 question, and does not list all there is. What was not told by `as_of` is neither found nor speaks for a neighbour;
@@ -22,9 +14,8 @@ IDF alone counts the namespace as it is now. It reads and never writes, calls no
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,21 +26,20 @@ from core.nouns import (
     Episode,
     EpisodeFilter,
     Float32,
+    Float64,
     Interval,
     ScoredConcept,
     Space,
     Sparse,
-    StoredConcept,
 )
 from core.ports import Index, Record
 from memory.analysis import idf, named_speakers, query_terms, terms, without_names
-from memory.fusion import Channel, Contribution, Fused, fuse
+from memory.channels import Judged, Pool
+from memory.fusion import Channel, Contribution, apart, fuse
 from memory.recipes import Recipe, recipe_named
 
 BYTES_PER_TOKEN = 4
 """What a token budget counts: close to the rate of common tokenisers on English, and the same for every model."""
-_QUESTION = re.compile(r"[?\uff1f\u061f][^\w\s]*\s*$")
-"""A question mark at the end, of Latin, East Asian or Arabic script, maybe with a quote or a bracket after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +103,7 @@ class Recall:
         return dense_text(text, self._record.speakers(namespace))
 
     def search(self, query: RecallQuery) -> RecallResult:
-        """Finds the Episodes that bear on the query. Seven calls to the stores, however many candidates there are.
+        """Finds the Episodes that bear on the query. Eight calls to the stores, however many candidates there are.
 
         Raises InvalidArgument (recipe, vector, limit, offset, token_budget), NotFound (NAMESPACE_NOT_FOUND), and
         FailedPrecondition (SPACE_MISMATCH) where the namespace's vectors are in another space.
@@ -130,11 +120,19 @@ class Recall:
                 reason="SPACE_MISMATCH",
             )
         weights, known_terms = self._term_weights(query)
-        channels = self._searched(query, recipe, vector, weights)
-        pool = self._pool(query, recipe, (hit.episode_id for hits in channels for hit in hits))
-        matches = _matches(pool, self._record.concepts_of(query.namespace, list(pool.episodes)), vector, weights)
-        ranked = _ranked(query, recipe, pool, matches, self._named(query, recipe))
-        return _page(query, recipe, pool, matches, weights, ranked, known_terms)
+        found = self._searched(query, recipe, vector, weights)
+        pool = self._pool(query, recipe, {hit.episode_id for hits in found for hit in hits})
+        if not pool.episodes:
+            return RecallResult(known_terms=known_terms, recipe=recipe.name)
+        judged = Judged(pool, recipe, query.text, vector, weights)
+        channels = judged.channels(self._named(query, recipe))
+        parts = fuse(recipe.fusion, channels)
+        if recipe.feedback:
+            shares = judged.feedback_terms(parts.sum(axis=0), weights)
+            statistics = self._record.term_statistics(query.namespace, list(shares))
+            channels.append(judged.feedback(shares, {term: idf(statistics, term) for term in shares}))
+            parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
+        return _page(query, recipe, judged, channels, parts, weights, known_terms)
 
     def _term_weights(self, query: RecallQuery) -> tuple[dict[int, float], float]:
         """IDF of each of the query's terms, and the share of it that the namespace knows."""
@@ -158,63 +156,39 @@ class Recall:
             found.append(self._index.search_sparse(query.space, query.namespace, asked, *scope))
         return found
 
-    def _pool(self, query: RecallQuery, recipe: Recipe, found: Iterable[str]) -> _Pool:
+    def _pool(self, query: RecallQuery, recipe: Recipe, found: set[str]) -> Pool:
         """The Episodes found and those beside them, as far as they had been told by then and are evidence.
 
         One that the filter excludes may still speak for its neighbour: the question before an answer, say, that
         somebody else asked.
         """
-        ids = sorted(set(found))
-        beside = replace(query.where, speakers=(), conversations=(), told=Interval())
-        if not recipe.window:
-            episodes = self._record.episodes(query.namespace, ids)
-            return _Pool({key: episodes[key] for key in ids if key in episodes}, {}, {})
-        pool = _Pool({}, {}, {})
-        for window in self._record.window(query.namespace, ids, recipe.window).values():
-            for place, episode in enumerate(window):
-                if beside.allows(episode, query.as_of):
-                    pool.episodes[episode.id] = episode
-                    near = window[max(0, place - recipe.window) : place + recipe.window + 1]
-                    pool.neighbours.setdefault(episode.id, set()).update(other.id for other in near)
-                    if place:
-                        pool.before[episode.id] = window[place - 1].id
-        for key, near_ids in pool.neighbours.items():
-            near_ids.intersection_update(pool.episodes)
-            near_ids.discard(key)
-        return replace(pool, before={key: other for key, other in pool.before.items() if other in pool.episodes})
+        ids = sorted(found)
+        if recipe.window:
+            windows = list(self._record.window(query.namespace, ids, recipe.window).values())
+        else:
+            windows = [[one] for one in self._record.episodes(query.namespace, ids).values()]
+        where = replace(query.where, speakers=(), conversations=(), told=Interval())
+        episodes = {one.id: one for window in windows for one in window if where.allows(one, query.as_of)}
+        columns = self._record.columns_of(query.namespace, list(episodes))
+        place = {one: number for number, one in enumerate(dict.fromkeys(columns.episode_ids))}
+        beside: list[set[int]] = [set() for _ in place]
+        before = np.full(len(place), -1, np.int64)
+        for window in windows:
+            places = [place.get(one.id, -1) for one in window]
+            for number, this in enumerate(places):
+                if this >= 0:
+                    near = places[max(0, number - recipe.window) : number + recipe.window + 1]
+                    beside[this].update(other for other in near if other >= 0 and other != this)
+                    if number:
+                        before[this] = places[number - 1]
+        most = max((len(one) for one in beside), default=0)
+        padded = [sorted(one) + [-1] * (most - len(one)) for one in beside]
+        return Pool(
+            [episodes[one] for one in place], np.array(padded, np.int64).reshape(len(place), most), before, columns
+        )
 
     def _named(self, query: RecallQuery, recipe: Recipe) -> frozenset[str]:
         return named_speakers(query.text, self._record.speakers(query.namespace)) if recipe.speaker else frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """All Episodes that are judged, and for each those within the window of it that are in the pool too."""
-
-    episodes: dict[str, Episode]
-    neighbours: dict[str, set[str]]
-    before: dict[str, str]
-    """Which of the neighbours is the turn right before it."""
-
-    def asked(self, key: str, matches: Mapping[str, _Match]) -> str | None:
-        """The turn before it, if somebody else said that one and ended with a question."""
-        before = self.before.get(key, "")
-        if before not in matches or not matches[before].asks:
-            return None
-        return before if self.episodes[before].speaker != self.episodes[key].speaker else None
-
-
-@dataclass(slots=True)
-class _Match:
-    """How an Episode's own words meet the query."""
-
-    concept: Concept
-    dense: float = 0.0
-    statement: float = 0.0
-    asks: bool = False
-    """Whether it ends with a question."""
-    terms: dict[int, float] = field(default_factory=dict)
-    """Those of the query's terms that it holds, each with what it adds to BM25."""
 
 
 def _checked(query: RecallQuery) -> Float32 | None:
@@ -238,112 +212,45 @@ def _checked(query: RecallQuery) -> Float32 | None:
     return vector / np.float32(length)
 
 
-def _matches(
-    pool: _Pool, stored: Mapping[str, Sequence[StoredConcept]], vector: Float32 | None, weights: Mapping[int, float]
-) -> dict[str, _Match]:
-    """For every Episode of the pool that has Concepts: its scores, and the Concept that matches best."""
-    rows = [(key, concept) for key in sorted(pool.episodes) for concept in stored.get(key, ())]
-    if not rows:
-        return {}
-    cosines = [0.0] * len(rows)
-    if vector is not None:
-        cosines = (np.stack([concept.vector for _, concept in rows]) @ vector).tolist()
-    held = [_held(concept.terms, weights) for _, concept in rows]
-    sums = [math.fsum(products.values()) for products in held]
-    # Each channel as a share of its best, so that neither decides alone which Concept is shown.
-    top_cosine, top_sum = max(max(cosines), 1e-9), max(max(sums), 1e-9)
-    fit = [cosine / top_cosine + total / top_sum for cosine, total in zip(cosines, sums, strict=True)]
-    matches: dict[str, _Match] = {}
-    best_fit: dict[str, float] = {}
-    for (key, concept), cosine, products, fits in zip(rows, cosines, held, fit, strict=True):
-        match = matches.setdefault(key, _Match(concept.concept, dense=cosine))
-        match.dense = max(match.dense, cosine)
-        if fits > best_fit.setdefault(key, fits):
-            best_fit[key], match.concept = fits, concept.concept
-        for term, product in products.items():
-            match.terms[term] = max(match.terms.get(term, 0.0), product)
-    for key, match in matches.items():
-        stated = [not _QUESTION.search(one.concept.span.text) for one in stored[key]]
-        match.statement, match.asks = sum(stated) / len(stated), not stated[-1]
-    return matches
-
-
-def _held(document: Sparse, weights: Mapping[int, float]) -> dict[int, float]:
-    """The terms that a Concept shares with the query, each with the product of both weights."""
-    return {
-        term: value * weights[term]
-        for term, value in zip(document.indices, document.values, strict=True)
-        if term in weights
-    }
-
-
-def _ranked(
-    query: RecallQuery, recipe: Recipe, pool: _Pool, matches: Mapping[str, _Match], named: frozenset[str]
-) -> list[Fused]:
-    """The Episodes that the filter allows, best first."""
-    own = []
-    sparse = {key: _sparse(key, pool, matches, recipe.carry) for key in matches}
-    if query.dense_vector is not None and recipe.dense:
-        own.append(Channel("dense", recipe.dense, {key: match.dense for key, match in matches.items()}))
-    if recipe.sparse:
-        own.append(Channel("sparse", recipe.sparse, sparse, floor=0))
-    channels = list(own)
-    if recipe.window:
-        alone = {fused.id: fused.score for fused in fuse(recipe.fusion, own, matches)}
-        if recipe.neighbours:
-            beside = {
-                key: max(alone[other] for other in near)
-                for key in matches
-                if (near := pool.neighbours.get(key, set()) & alone.keys())
-            }
-            channels.append(Channel("neighbours", recipe.neighbours, beside))
-        if recipe.reply:
-            # A question that matches less than most says nothing for its reply, and nothing against it.
-            replies = {key: max(0.0, alone[asked]) for key in matches if (asked := pool.asked(key, matches))}
-            channels.append(Channel("reply", recipe.reply, replies, floor=0))
-    if named:
-        said = {key: float(pool.episodes[key].speaker in named) for key in matches}
-        channels.append(Channel("speaker", recipe.speaker, said))
-    if recipe.statement:
-        channels.append(Channel("statement", recipe.statement, {key: m.statement for key, m in matches.items()}))
-    ranked = fuse(recipe.fusion, channels, matches)
-    return [fused for fused in ranked if query.where.allows(pool.episodes[fused.id], query.as_of)]
-
-
-def _sparse(key: str, pool: _Pool, matches: Mapping[str, _Match], carry: float) -> float:
-    """BM25 of an Episode, with what the turn before it lends."""
-    own, before = matches[key].terms, matches.get(pool.before.get(key, ""))
-    lent = {term: carry * product for term, product in before.terms.items()} if before and carry else {}
-    return math.fsum(max(own.get(term, 0.0), lent.get(term, 0.0)) for term in own.keys() | lent.keys())
-
-
 def _page(
     query: RecallQuery,
     recipe: Recipe,
-    pool: _Pool,
-    matches: Mapping[str, _Match],
+    judged: Judged,
+    channels: Sequence[Channel],
+    parts: Float64,
     weights: Mapping[int, float],
-    ranked: Sequence[Fused],
     known_terms: float,
 ) -> RecallResult:
     """The hits of one page, as many as the limit and the token budget allow."""
+    pool = judged.pool
+    scores = parts.sum(axis=0)
+    allowed = [place for place, one in enumerate(pool.episodes) if query.where.allows(one, query.as_of)]
+    order = apart(scores, pool.beside, recipe.apart, allowed)
     hits: list[RecallHit] = []
     left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf
-    for fused in ranked[query.offset : query.offset + query.limit]:
-        episode = pool.episodes[fused.id]
+    for place, crowded in order[query.offset : query.offset + query.limit]:
+        episode = pool.episodes[place]
         left -= len(episode.text.encode())
         if left < 0:
             break
-        coverage = _coverage(fused.id, pool, matches, weights)
-        hits.append(RecallHit(episode, matches[fused.id].concept, fused.score, fused.parts, coverage))
-    has_more = query.offset + len(hits) < len(ranked)
+        why = [
+            Contribution(channel.name, float(channel.scores[place]), float(part[place]))
+            for channel, part in zip(channels, parts, strict=True)
+        ]
+        if crowded:
+            why.append(Contribution("apart", crowded, -recipe.apart * crowded))
+        score = math.fsum(part.fused for part in why)
+        hits.append(RecallHit(episode, judged.concept(place), score, tuple(why), _coverage(place, judged, weights)))
+    has_more = query.offset + len(hits) < len(order)
     return RecallResult(tuple(hits), has_more, known_terms, recipe.name)
 
 
-def _coverage(key: str, pool: _Pool, matches: Mapping[str, _Match], weights: Mapping[int, float]) -> float:
-    held: set[int] = set()
-    for near in {key, *pool.neighbours.get(key, ())} & matches.keys():
-        held.update(matches[near].terms)
-        held.update(terms(pool.episodes[near].speaker))
+def _coverage(place: int, judged: Judged, weights: Mapping[int, float]) -> float:
+    """The share of the query's IDF weight that an Episode and its neighbours hold, or the names of their speakers."""
+    near = [place, *(other for other in judged.pool.beside[place].tolist() if other >= 0)]
+    asked = sorted(weights)
+    held = {term for term, any_ in zip(asked, np.any(judged.terms[near] > 0, axis=0).tolist(), strict=True) if any_}
+    for other in near:
+        held.update(terms(judged.pool.episodes[other].speaker))
     total = math.fsum(weights.values())
     return math.fsum(weight for term, weight in weights.items() if term in held) / total if total else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from core.errors import InvalidArgument
@@ -33,18 +33,30 @@ class Recipe:
     """Weight of being said by someone whom the query names."""
     statement: float = 0.6
     """Weight of stating rather than asking: a question repeats the words that an answer has to hold."""
+    length: float = 0.4
+    """Weight of saying much: a turn of many different words holds answers more often than "Wow, great!"."""
+    expected: float = 0.6
+    """Weight of holding a time or an amount, where the query asks for one."""
+    feedback: float = 0.4
+    """Weight of the words that the first hits share (pseudo-relevance feedback)."""
+    apart: float = 0.3
+    """What a hit loses for each turn beside it that is ranked above."""
     strip_names: bool = True
     """Whether speakers' names are taken out of the query before it is encoded."""
 
+
+_SEARCHED = Recipe(
+    "", window=0, speaker=0, statement=0, length=0, expected=0, feedback=0, apart=0
+)  # what the searches find and nothing more: to see what the rest adds
 
 RECIPES = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
             Recipe("default"),
-            Recipe("dense", sparse=0, window=0, speaker=0, statement=0),
-            Recipe("sparse", dense=0, window=0, speaker=0, statement=0),
-            Recipe("rrf", fusion="rrf", window=0, speaker=0, statement=0),
+            replace(_SEARCHED, name="dense", sparse=0),
+            replace(_SEARCHED, name="sparse", dense=0),
+            replace(_SEARCHED, name="rrf", fusion="rrf"),
         )
     }
 )

@@ -64,6 +64,7 @@ def channel_options() -> list[tuple[str, Any]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # a replaced container has another address
     ]
 
 

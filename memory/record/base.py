@@ -12,6 +12,7 @@ from core.clock import Clock
 from core.ids import Ids, entity_id
 from core.nouns import (
     AsOf,
+    ConceptColumns,
     Episode,
     EpisodeFilter,
     Fact,
@@ -136,6 +137,9 @@ class TransactionalRecord:
             return _by_episode(found, tx.concepts_of(held, [episode.id for episode in found]))
 
         return self._store.read(work)
+
+    def columns_of(self, namespace: str, episode_ids: Sequence[str]) -> ConceptColumns:
+        return self._store.read(lambda tx: tx.columns_of(_held(tx, namespace), episode_ids))
 
     def speakers(self, namespace: str) -> dict[str, int]:
         """By name."""

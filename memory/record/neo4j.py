@@ -22,6 +22,7 @@ from core.clock import Clock
 from core.ids import Ids, entity_id, normalised_name
 from core.nouns import (
     AsOf,
+    ConceptColumns,
     Episode,
     EpisodeFilter,
     Fact,
@@ -324,6 +325,17 @@ class _Neo4jTransaction:
             {_CONCEPT} ORDER BY ordinal
         """
         return self._concepts(held, query, episode_ids)
+
+    def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        query = """
+            MATCH (e:Episode)-[:HAS]->(c:Concept) WHERE e.id IN $ids AND e.namespace = $key
+            RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
+                   c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights,
+                   c.vector AS vector, e.id AS episode_id
+            ORDER BY episode_id, ordinal
+        """
+        found = self._all(query, key=held.key, ids=list(episode_ids))
+        return rows.columns_from(held.space, {name: [row[name] for row in found] for name in rows.CONCEPT_COLUMNS})
 
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
         query = """

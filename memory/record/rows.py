@@ -20,6 +20,7 @@ from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotF
 from core.ids import concept_id
 from core.nouns import (
     Concept,
+    ConceptColumns,
     Entity,
     Episode,
     Fact,
@@ -259,6 +260,12 @@ def replay(row: Row | None, request_id: str, kind: str, asked: str) -> str | Non
 # Rows into nouns.
 
 
+CONCEPT_COLUMNS = (
+    "episode_id", "id", "ordinal", "start_byte", "end_byte", "language", "term_ids", "term_weights", "vector",
+)  # fmt: skip
+"""What `columns_from` reads."""
+
+
 def space_from(row: Row) -> Space:
     """From columns space_name, space_version, dimensions."""
     return Space(row["space_name"], row["space_version"], row["dimensions"])
@@ -293,6 +300,25 @@ def concept_from(space: Space, row: Row) -> StoredConcept:
             tuple(np.frombuffer(row["term_ids"], "<u4").tolist()),
             tuple(np.frombuffer(row["term_weights"], "<f4").tolist()),
         ),
+    )
+
+
+def columns_from(space: Space | None, columns: Mapping[str, Sequence[Any]]) -> ConceptColumns:
+    """From the columns of Concepts, and the `episode_id` of each, in the order of (episode_id, ordinal)."""
+    count = len(columns["id"])
+    entries = np.array([len(one) // 4 for one in columns["term_ids"]], np.int64)
+    vectors = np.frombuffer(b"".join(columns["vector"]), "<f4")
+    return ConceptColumns(
+        episode_ids=tuple(columns["episode_id"]),
+        ids=tuple(columns["id"]),
+        ordinals=tuple(columns["ordinal"]),
+        start_bytes=tuple(columns["start_byte"]),
+        end_bytes=tuple(columns["end_byte"]),
+        languages=tuple(columns["language"]),
+        vectors=vectors.reshape(count, 0 if space is None else space.dimensions),
+        term_rows=np.repeat(np.arange(count), entries),
+        terms=np.frombuffer(b"".join(columns["term_ids"]), "<u4").astype(np.int64),
+        term_weights=np.frombuffer(b"".join(columns["term_weights"]), "<f4"),
     )
 
 

@@ -19,6 +19,7 @@ from core.clock import Clock
 from core.ids import Ids, entity_id, normalised_name
 from core.nouns import (
     AsOf,
+    ConceptColumns,
     Episode,
     EpisodeFilter,
     Fact,
@@ -264,6 +265,16 @@ class _SqliteTransaction:
     def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
         query = f"{_CONCEPT} WHERE +e.namespace = ? AND e.id IN {_GIVEN} ORDER BY c.ordinal"
         return self._concepts(held, query, episode_ids)
+
+    def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        query = f"""
+            SELECT e.id, c.id, c.ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
+            FROM concept c JOIN episode e ON e.key = c.episode
+            WHERE +e.namespace = ? AND e.id IN {_GIVEN} ORDER BY e.id, c.ordinal
+        """
+        found = self._db.execute(query, (held.key, json.dumps(episode_ids))).fetchall()
+        columns = zip(*found, strict=True) if found else [()] * len(rows.CONCEPT_COLUMNS)
+        return rows.columns_from(held.space, dict(zip(rows.CONCEPT_COLUMNS, columns, strict=True)))
 
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
         query = "SELECT id FROM concept WHERE namespace = ? AND id > ? ORDER BY id LIMIT ?"

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from core.nouns import (
     AsOf,
+    ConceptColumns,
     Episode,
     EpisodeFilter,
     Fact,
@@ -136,6 +137,10 @@ class Transaction(Protocol):
 
     def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
         """All Concepts of these Episodes, by ordinal."""
+        ...
+
+    def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        """As `Record.columns_of`."""
         ...
 
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:

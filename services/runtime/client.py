@@ -64,6 +64,8 @@ class Link:
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.initial_reconnect_backoff_ms", 200),
                 ("grpc.max_reconnect_backoff_ms", 5_000),
+                # A container that was replaced has another address; gRPC would look at most every 30 s.
+                ("grpc.dns_min_time_between_resolutions_ms", 1_000),
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )

@@ -29,7 +29,7 @@ SERVING = Gauge("sapience_serving", "1 while a service answers, by service.", ["
 
 
 def configure_logging(level: str, form: Literal["json", "text"]) -> None:
-    """Sends structlog's and the standard library's logs to standard error, as JSON lines or as text."""
+    """Sends structlog's and the standard library's logs, and warnings, to standard error, as JSON lines or as text."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -53,6 +53,7 @@ def configure_logging(level: str, form: Literal["json", "text"]) -> None:
         )
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
+    logging.captureWarnings(True)
 
 
 def serve_metrics(listen: str) -> int:

@@ -126,6 +126,7 @@ CALLS: dict[str, Callable[[Record], object]] = {
     "window": lambda r: r.window("no", ["x"], 1),
     "concepts": lambda r: r.concepts("no", ["x"]),
     "concepts_of": lambda r: r.concepts_of("no", ["x"]),
+    "columns_of": lambda r: r.columns_of("no", ["x"]),
     "speakers": lambda r: r.speakers("no"),
     "term_statistics": lambda r: r.term_statistics("no", [1]),
     "assert_fact": lambda r: r.assert_fact("no", NewFact("", "", Interval(), 0)),
@@ -201,6 +202,27 @@ def test_what_is_remembered_comes_back_whole(record: Record) -> None:
     by_id = record.concepts("a", [kept[1].concept.id, "nobody"])
     assert by_id.keys() == {kept[1].concept.id}
     assert by_id[kept[1].concept.id].concept == kept[1].concept
+
+
+def test_columns_are_the_concepts_side_by_side(record: Record) -> None:
+    assert record.columns_of("a", ["nobody"]).ids == ()
+    text = "Héllo 🦆. Ja."
+    parts = (
+        concept("Héllo 🦆.", text, [1.5, -0.25, 0, 3], terms=[]),
+        concept("Ja.", text, [-0.5, 0.75, 1, 0], terms=[0, 7, 2**32 - 1]),
+    )
+    ids = ids_of(record, told(text, concepts=parts), told("x", terms=[3]), told("", concepts=()))
+    columns = record.columns_of("a", [*ids, "nobody", ids[0]])
+    whole = record.concepts_of("a", ids)
+    stored = [one for episode in sorted(ids) for one in whole[episode]]
+    texts = {episode.id: episode.text.encode() for episode in record.episodes("a", ids).values()}
+    rows = range(len(columns.ids))
+    assert [columns.concept(row, texts[columns.episode_ids[row]]) for row in rows] == [one.concept for one in stored]
+    assert [columns.vectors[row].tobytes() for row in rows] == [one.vector.tobytes() for one in stored]
+    terms = [Sparse(tuple(columns.terms[columns.term_rows == row].tolist()),
+                    tuple(columns.term_weights[columns.term_rows == row].tolist())) for row in rows]  # fmt: skip
+    assert terms == [one.terms for one in stored]
+    assert record.columns_of("a", []).vectors.shape == (0, columns.vectors.shape[1])
 
 
 def test_a_batch_is_one_commit(record: Record) -> None:
@@ -733,6 +755,7 @@ def test_two_namespaces_never_mix(record: Record) -> None:
     assert record.window("a", theirs, 3) == {}
     assert record.concepts("a", concepts) == {}
     assert record.concepts_of("a", theirs) == {}
+    assert record.columns_of("a", theirs).ids == ()
     assert record.speakers("a") == {"Ann": 1}
     assert record.term_statistics("a", [9]).document_frequency == {}
     assert record.facts("a", entity="Eve") == []

@@ -121,7 +121,9 @@ def test_every_candidate_is_judged_on_every_channel(memory: Memory, monkeypatch:
     monkeypatch.setattr(recipes, "RECIPES", {"few": Recipe("few", candidates=1)})
     # Each search brings in one Episode only; the other's cosine comes from the record.
     (hit,) = memory.ask("oars", "boat", recipe="few", limit=1).hits
-    assert [part.channel for part in hit.channels] == ["dense", "sparse", "neighbours", "reply", "statement"]
+    assert [part.channel for part in hit.channels] == [
+        "dense", "sparse", "neighbours", "reply", "statement", "length", "feedback",
+    ]  # fmt: skip
     assert hit.episode.text == "Oars."
     assert raw(hit, "dense") == pytest.approx(1)
     assert raw(hit, "sparse") > 0
@@ -201,6 +203,56 @@ def test_a_statement_comes_before_a_question_of_the_same_words(memory: Memory) -
     asked = memory.tell("The boat is blue?", "boat", conversation="one")
     said = memory.tell("The boat is blue.", "boat", conversation="two")
     assert ids(memory.ask("colour of the boat", "boat")) == [said, asked]
+
+
+def test_where_a_time_is_asked_for_one_is_preferred(memory: Memory) -> None:
+    memory.tell("Moving the boat is hard.", "boat", conversation="one")
+    dated = memory.tell("Moving the boat took last weekend.", "boat", conversation="two")
+    hits = memory.ask("When did the boat move?", "boat").hits
+    assert [raw(hit, "expected") for hit in hits] == [1, 0]
+    assert hits[0].episode.id == dated
+    assert all(part.channel != "expected" for hit in memory.ask("Who moved it?", "boat").hits for part in hit.channels)
+
+
+def test_a_turn_that_says_more_comes_before_one_that_says_less(memory: Memory) -> None:
+    memory.tell("Boat!", "boat", conversation="one")
+    more = memory.tell("Varnish, rope and canvas are ready in the shed.", "boat", conversation="two")
+    hits = memory.ask("sailing", "boat").hits
+    assert hits[0].episode.id == more
+    assert raw(hits[0], "length") > raw(hits[1], "length")
+
+
+def test_what_the_first_hits_talk_of_brings_in_others(memory: Memory) -> None:
+    memory.tell("Our van is a Transporter called Bruno.", "boat", conversation="one")
+    memory.tell("It rained on the harbour.", conversation="two")
+    alias = memory.tell("Bruno's alternator died.", conversation="three")
+    hits = {hit.episode.id: hit for hit in memory.ask("van", "boat").hits}
+    assert raw(hits[alias], "sparse") == 0
+    assert raw(hits[alias], "feedback") > 0
+    assert next(iter(hits)) != alias
+    assert list(hits).index(alias) == 1
+
+
+def test_who_spoke_and_when_are_no_feedback(memory: Memory) -> None:
+    for colour in ("green", "red", "blue", "grey", "white"):  # as many as give feedback
+        memory.tell(f"The van is {colour}.", "boat", speaker="Ada", conversation=colour)
+    other = memory.tell("It rained.", speaker="Ada", conversation="other")
+    hits = {hit.episode.id: hit for hit in memory.ask("van", "boat").hits}
+    assert raw(hits[other], "feedback") == 0
+
+
+def test_turns_beside_a_hit_make_room_for_others(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("The boat is red.", "The boat is long.", "The boat is old."):
+        memory.tell(text, "boat")
+    elsewhere_ = memory.tell("The boat leaks.", "boat", "garden", conversation="other")
+    monkeypatch.setattr(recipes, "RECIPES", {"apart": Recipe("apart", apart=9), "not": Recipe("not", apart=0)})
+    assert ids(memory.ask("boat", "boat", recipe="not")).index(elsewhere_) == 3
+    hits = memory.ask("boat", "boat", recipe="apart").hits
+    assert elsewhere_ in [hit.episode.id for hit in hits[:3]]
+    crowded = [hit for hit in hits if any(part.channel == "apart" for part in hit.channels)]
+    assert crowded
+    for hit in crowded:
+        assert raw(hit, "apart") * -9 == next(part.fused for part in hit.channels if part.channel == "apart")
 
 
 def test_the_best_concept_is_shown(memory: Memory) -> None:

@@ -574,7 +574,9 @@ class ChannelScore(_message.Message):
     RAW_FIELD_NUMBER: _builtins.int
     FUSED_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
-    """The channel: "dense", "sparse", "neighbours", "reply", "speaker" or "statement"."""
+    """The channel: "dense", "sparse", "neighbours", "reply", "speaker", "statement", "length", "expected", "feedback", or
+    "apart" for what the hit lost to those beside it.
+    """
     raw: _builtins.float
     """As the channel measured it: a cosine, a BM25 sum."""
     fused: _builtins.float
