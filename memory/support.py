@@ -35,9 +35,6 @@ import math
 
 from memory.recall import RecallHit, RecallResult
 
-SUPPORTED = 0.5
-"""The recommended threshold: where the best of the hits has less, there is no answer among them."""
-
 BIAS = -5.2
 COSINE = 4.6
 COVERAGE = 3.0
