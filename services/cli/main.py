@@ -321,7 +321,8 @@ def restore(
 
     with client(namespace) as connected:
         result = restore_lines(connected, file)
-    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {result.duplicates} there already")
+    policies = f"{result.policies} policies, " if result.policies else ""
+    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")
 
 
 @namespaces_app.command("list")
