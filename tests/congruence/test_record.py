@@ -55,6 +55,7 @@ from core.nouns import (
 from core.ports import Record
 from memory.record import sqlite_file
 from memory.record.neo4j import Neo4jRecord
+from memory.record.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite import SqliteRecord
 
 ALL = EpisodeFilter(kinds=())
@@ -1160,6 +1161,20 @@ def test_what_was_forgotten_is_no_longer_in_the_files(tmp_path: Path) -> None:
     assert not on_disk(b"4711-XYZZY")
     assert not on_disk(b"Swordfish")
     record.close()
+
+
+def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "record.db"
+    for steps in range(1, len(MIGRATIONS)):
+        sqlite_file.SqliteFile(path, APPLICATION_ID, MIGRATIONS[:steps]).close()
+    record = opened(path)
+    record.create_namespace("a")
+    assert record.policies("a") == []
+    record.set_policy("a", "lives_in", Contradiction.SINGLE)
+    record.close()
+    again = opened(path)
+    assert [one.policy for one in again.policies("a")] == [Contradiction.SINGLE]
+    again.close()
 
 
 def test_a_newer_file_is_refused(tmp_path: Path) -> None:
