@@ -247,6 +247,27 @@ class Fact:
         return (self.subject.id, self.relation, target)
 
 
+class Contradiction(IntEnum):
+    """What a relation says of several Facts with the same subject. The numbers are those of the wire."""
+
+    MANY = 1
+    """Each statement holds by itself: "knows", "likes"."""
+    SINGLE = 2
+    """One object at any moment: "lives_in", "works_at"."""
+    SET = 3
+    """What one source told at one time is the whole set: "children", "members"."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelationPolicy:
+    """One version of a relation's contradiction policy: it counts from its commit on, until a later one."""
+
+    relation: str
+    policy: Contradiction
+    recorded_at: Micros
+    seq: int
+
+
 @dataclass(frozen=True, slots=True)
 class NewFact:
     """A version of a Fact to be written: names, not ids. `id` is empty but for imports."""

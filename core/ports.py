@@ -6,12 +6,13 @@ raise `core.errors` only: a driver's error becomes Unavailable (the store does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from core.nouns import (
     AsOf,
     ConceptColumns,
+    Contradiction,
     Episode,
     EpisodeFilter,
     Fact,
@@ -23,6 +24,7 @@ from core.nouns import (
     OutboxEntry,
     PerceivedEpisode,
     RecordCounts,
+    RelationPolicy,
     Remembered,
     ScoredConcept,
     Space,
@@ -117,6 +119,10 @@ class Record(Protocol):
         """
         ...
 
+    def assert_facts(self, namespace: str, facts: Sequence[NewFact]) -> list[Fact]:
+        """As `assert_fact` for one after the other, each with a seq of its own, in one transaction: all or none."""
+        ...
+
     def retract_fact(
         self, namespace: str, fact_id: str, start: int | None, told_at: int | None, request_id: str = ""
     ) -> Fact:
@@ -126,11 +132,27 @@ class Record(Protocol):
         """
         ...
 
-    def facts(self, namespace: str, entity: str | None = None, relation: str = "", as_of: AsOf = AsOf()) -> list[Fact]:
+    def facts(
+        self,
+        namespace: str,
+        entity: str | None = None,
+        relation: str = "",
+        as_of: AsOf = AsOf(),
+        contended: Collection[str] = (),
+    ) -> list[Fact]:
         """Every version told and committed by then (not looking at `valid_at`), by seq.
 
-        `entity` is a name: only Facts with it as subject or object.
+        `entity` is a name: only Facts with it as subject or object. Where their relation is in `contended`, also all
+        others of the same subject and relation: what their relation's policy weighs them against.
         """
+        ...
+
+    def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
+        """Adds a version of the relation's policy; one that says what the last one says is no commit."""
+        ...
+
+    def policies(self, namespace: str, as_of: AsOf = AsOf()) -> list[RelationPolicy]:
+        """For each relation that was given a policy by `as_of.seq`, the last version by then; by relation."""
         ...
 
     def timeline(

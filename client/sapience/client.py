@@ -179,6 +179,10 @@ class Client(Session):
     retract_fact = _unary(facts.retract_fact)
     fact_history = _unary(facts.fact_history)
     neighbours = _unary(facts.neighbours)
+    paths = _unary(facts.paths)
+    changes = _unary(facts.changes)
+    set_relation_policy = _unary(facts.set_relation_policy)
+    relation_policies = _unary(facts.relation_policies)
     timeline = _unary(facts.timeline)
 
     ask = _answering(reasoning.ask)

@@ -34,6 +34,15 @@ class Precision(StrEnum):
     YEAR = "year"
 
 
+class ContradictionPolicy(StrEnum):
+    """What a relation says of several Facts with one subject: each may hold, one does, or one telling as a whole."""
+
+    UNSPECIFIED = "unspecified"
+    MANY = "many"
+    SINGLE = "single"
+    SET = "set"
+
+
 class Verdict(StrEnum):
     """Whether an Answer is one."""
 
@@ -247,6 +256,51 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Paths:
+    """Ways from one Entity to another, shortest first: iterate it. `truncated`: there may be more."""
+
+    paths: tuple[tuple[Fact, ...], ...]
+    as_of: AsOf
+    truncated: bool
+
+    def __iter__(self) -> Iterator[tuple[Fact, ...]]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What holds in a second answer and not in a first (`gained`), and the other way round; totals know no limit."""
+
+    gained: tuple[Fact, ...]
+    lost: tuple[Fact, ...]
+    gained_total: int
+    lost_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """From `before` to `after`: first what is said of `before.valid_at` (`belief`), then the time itself (`world`)."""
+
+    belief: Difference
+    world: Difference
+    before: AsOf
+    after: AsOf
+
+
+@dataclass(frozen=True, slots=True)
+class RelationPolicy:
+    """One version of a relation's policy, which counts from its commit on."""
+
+    relation: str
+    policy: ContradictionPolicy
+    recorded_at: datetime
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """Something told (an Episode) or something that began to hold (a Fact), at `time`."""
 
@@ -286,6 +340,7 @@ class ImportResult:
     episodes: int
     facts: int
     duplicates: int
+    policies: int = 0
 
 
 @dataclass(frozen=True, slots=True)

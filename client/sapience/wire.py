@@ -29,6 +29,7 @@ D = TypeVar("D", bound="DataclassInstance")
 
 _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     types.SourceKind: (concept_pb2.SourceKind, "SOURCE_KIND_"),
+    types.ContradictionPolicy: (concept_pb2.ContradictionPolicy, "CONTRADICTION_POLICY_"),
     types.Precision: (concept_pb2.Precision, "PRECISION_"),
     types.Verdict: (reasoning_pb2.Verdict, "VERDICT_"),
     types.StopReason: (reasoning_pb2.StopReason, "STOP_REASON_"),
@@ -107,7 +108,7 @@ def words(value: Iterable[str], field: str) -> list[str]:
     return list(value)
 
 
-def as_of(value: datetime | types.AsOf | None) -> concept_pb2.AsOf | None:
+def as_of(value: datetime | types.AsOf | None, field: str = "as_of") -> concept_pb2.AsOf | None:
     """The point in time of a read. A datetime means told by then and valid then."""
     if value is None:
         return None
@@ -115,15 +116,15 @@ def as_of(value: datetime | types.AsOf | None) -> concept_pb2.AsOf | None:
         value = types.AsOf(valid_at=value, told_by=value)
     if value.recorded_by is not None and value.seq is not None:
         raise InvalidArgument(
-            "as_of: recorded_by and seq are two ways to say the same; give one of them",
+            f"{field}: recorded_by and seq are two ways to say the same; give one of them",
             reason="INVALID_FIELD",
-            field="as_of",
+            field=field,
         )
     return message(
         concept_pb2.AsOf,
-        valid_at=timestamp(value.valid_at, "as_of.valid_at"),
-        told_by=timestamp(value.told_by, "as_of.told_by"),
-        recorded_by=timestamp(value.recorded_by, "as_of.recorded_by"),
+        valid_at=timestamp(value.valid_at, f"{field}.valid_at"),
+        told_by=timestamp(value.told_by, f"{field}.told_by"),
+        recorded_by=timestamp(value.recorded_by, f"{field}.recorded_by"),
         seq=value.seq,
     )
 
@@ -295,6 +296,33 @@ def read_fact(value: concept_pb2.Fact) -> types.Fact:
         retracted=value.retracted,
         episode_id=value.episode_id,
         trust=value.trust,
+    )
+
+
+def read_paths(value: memory_pb2.PathsResponse) -> types.Paths:
+    """Ways from one Entity to another."""
+    found = tuple(tuple(map(read_fact, path.facts)) for path in value.paths)
+    return types.Paths(found, read_as_of(value.as_of), value.truncated)
+
+
+def read_changes(value: memory_pb2.ChangesResponse) -> types.Changes:
+    """What changed between two points in time."""
+    belief, world = (
+        types.Difference(
+            tuple(map(read_fact, one.gained)), tuple(map(read_fact, one.lost)), one.gained_total, one.lost_total
+        )
+        for one in (value.belief, value.world)
+    )
+    return types.Changes(belief, world, read_as_of(value.before), read_as_of(value.after))
+
+
+def read_policy(value: concept_pb2.RelationPolicy) -> types.RelationPolicy:
+    """One version of a relation's policy."""
+    return types.RelationPolicy(
+        relation=value.relation,
+        policy=read_enum(types.ContradictionPolicy, value.policy),
+        recorded_at=read_moment(value, "recorded_at"),
+        seq=value.seq,
     )
 
 

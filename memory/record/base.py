@@ -6,13 +6,14 @@ here or in `rows`: the numbering of commits, duplicates, retries, what a deletio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from core.clock import Clock
 from core.ids import Ids, entity_id
 from core.nouns import (
     AsOf,
     ConceptColumns,
+    Contradiction,
     Episode,
     EpisodeFilter,
     Fact,
@@ -22,13 +23,14 @@ from core.nouns import (
     OutboxEntry,
     PerceivedEpisode,
     RecordCounts,
+    RelationPolicy,
     Remembered,
     Space,
     StoredConcept,
     TermStatistics,
 )
 from memory.record import rows
-from memory.record.transaction import Commit, Going, Held, Store, Transaction
+from memory.record.transaction import Commit, FreshFact, Going, Held, Store, Transaction
 
 _EPISODE_PAGE = 256
 _ID_PAGE = 4096
@@ -162,15 +164,20 @@ class TransactionalRecord:
             stored = _stored(tx, held, request_id, "assert_fact", asked)
             if stored is not None:
                 return _fact(tx, held, stored)
-            if fact.id and tx.fact_id_taken(fact.id):
-                written = tx.fact(held, fact.id)
-                if written is None or not rows.same_fact(written, fact, lambda name: entity_id(namespace, name)):
-                    raise rows.fact_id_taken(fact.id)
-            else:
-                written = self._write_fact(tx, held, fact, self._next_commit(tx))
+            (written,) = self._assert(tx, held, [fact], self._next_commit(tx))
             if request_id:
                 tx.store_answer(held, request_id, "assert_fact", asked, written.id, written.recorded_at)
             return written
+
+        return self._store.write(work)
+
+    def assert_facts(self, namespace: str, facts: Sequence[NewFact]) -> list[Fact]:
+        self._check_namespace(namespace)
+        for fact in facts:
+            rows.check_fact(fact)
+
+        def work(tx: Transaction) -> list[Fact]:
+            return self._assert(tx, _held(tx, namespace), facts, self._next_commit(tx))
 
         return self._store.write(work)
 
@@ -187,7 +194,8 @@ class TransactionalRecord:
                 return _fact(tx, held, stored)
             commit = self._next_commit(tx)
             at = commit.recorded_at if told_at is None else told_at
-            written = self._write_fact(tx, held, rows.retraction(_fact(tx, held, fact_id), start, at), commit)
+            retraction = rows.retraction(_fact(tx, held, fact_id), start, at)
+            (written,) = self._assert(tx, held, [retraction], commit)
             if request_id:
                 tx.store_answer(held, request_id, "retract_fact", asked, written.id, written.recorded_at)
             return written
@@ -200,8 +208,36 @@ class TransactionalRecord:
         entity: str | None = None,
         relation: str = "",
         as_of: AsOf = AsOf(),
+        contended: Collection[str] = (),
     ) -> list[Fact]:
-        return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of))
+        return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of, contended))
+
+    def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
+        self._check_namespace(namespace)
+        rows.check_text(relation, "relation")
+        asked = rows.digest(relation, int(policy))
+
+        def work(tx: Transaction) -> RelationPolicy:
+            held = _held(tx, namespace)
+            stored = _stored(tx, held, request_id, "set_policy", asked)
+            if stored is not None:
+                return rows.policy_from_json(stored)
+            commit = self._next_commit(tx)
+            present = {one.relation: one for one in tx.policies(held, commit.seq)}.get(relation)
+            if present is None or present.policy is not policy:
+                present = RelationPolicy(relation, policy, commit.recorded_at, commit.seq)
+                tx.commit(commit)
+                tx.write_policy(held, present)
+            if request_id:
+                response = rows.policy_json(present)
+                tx.store_answer(held, request_id, "set_policy", asked, response, commit.recorded_at)
+            return present
+
+        return self._store.write(work)
+
+    def policies(self, namespace: str, as_of: AsOf = AsOf()) -> list[RelationPolicy]:
+        found = self._store.read(lambda tx: tx.policies(_held(tx, namespace), as_of.seq))
+        return sorted(found, key=lambda one: one.relation)
 
     def timeline(
         self, namespace: str, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None = None
@@ -296,13 +332,30 @@ class TransactionalRecord:
         tx.commit(commit)
         return commit
 
-    def _write_fact(self, tx: Transaction, held: Held, fact: NewFact, commit: Commit) -> Fact:
-        if fact.episode_id and not tx.episodes(held, [fact.episode_id]):
-            raise rows.episode_not_found(held.name, fact.episode_id)
-        fact_id = fact.id or self._ids.new()
-        tx.commit(commit)
-        tx.write_fact(held, fact, fact_id, commit)
-        return _fact(tx, held, fact_id)
+    def _assert(self, tx: Transaction, held: Held, facts: Sequence[NewFact], commit: Commit) -> list[Fact]:
+        """Writes those that are not there yet, each with a commit of its own, in order from the one given."""
+        seen = tx.fact_ids_taken([fact.id for fact in facts if fact.id])
+        ids, fresh = [], []
+        for fact in facts:
+            ids.append(fact.id or self._ids.new())
+            if ids[-1] not in seen:
+                seen.add(ids[-1])
+                fresh.append(FreshFact(ids[-1], fact, commit))
+                commit = Commit(commit.seq + 1, commit.recorded_at + 1)
+        witnesses = {one.told.episode_id for one in fresh} - {""}
+        missing = witnesses - {episode.id for episode in tx.episodes(held, sorted(witnesses))}
+        if missing:
+            raise rows.episode_not_found(held.name, min(missing))
+        if fresh:
+            tx.commit(*(one.commit for one in fresh))
+            tx.write_facts(held, fresh)
+        kept = {fact.id: fact for fact in tx.facts_by_id(held, ids)}
+        for fact in facts:
+            if fact.id and not (
+                fact.id in kept and rows.same_fact(kept[fact.id], fact, lambda name: entity_id(held.name, name))
+            ):
+                raise rows.fact_id_taken(fact.id)  # of another namespace, or of another statement
+        return [kept[one] for one in ids]
 
     def _export(self, namespace: str, up_to_seq: int) -> Iterator[tuple[Episode, list[StoredConcept]]]:
         # Page by page, each in a transaction of its own: a caller that stops half-way holds nothing open.
@@ -343,10 +396,10 @@ def _seq(tx: Transaction) -> int:
 
 
 def _fact(tx: Transaction, held: Held, fact_id: str) -> Fact:
-    fact = tx.fact(held, fact_id)
-    if fact is None:
+    found = tx.facts_by_id(held, [fact_id])
+    if not found:
         raise rows.fact_not_found(held.name, fact_id)
-    return fact
+    return found[0]
 
 
 def _stored(tx: Transaction, held: Held, request_id: str, kind: str, asked: str) -> str | None:

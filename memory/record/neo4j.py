@@ -13,7 +13,7 @@ is what they are in Cypher.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import neo4j
@@ -28,16 +28,16 @@ from core.nouns import (
     Fact,
     Forgotten,
     Namespace,
-    NewFact,
     OutboxEntry,
     RecordCounts,
+    RelationPolicy,
     Space,
     StoredConcept,
 )
 from memory.record import rows
 from memory.record.base import TransactionalRecord
 from memory.record.neo4j_server import Neo4jServer
-from memory.record.transaction import Commit, Going, Held, Transaction
+from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
 
 _T = TypeVar("_T")
 
@@ -51,6 +51,7 @@ _CONTENT = {
     "Term": "term",
     "Speaker": "name",
     "Request": "request_id",
+    "RelationPolicy": "relation",
 }
 _CONCEPT = """
     MATCH (e:Episode)-[:HAS]->(c)
@@ -122,12 +123,13 @@ class _Neo4jTransaction:
         row = self._one("MATCH (c:Counter {name: 'seq'}) RETURN c.seq AS seq, c.recorded_at AS at")
         return None if row is None or row["seq"] == 0 else Commit(row["seq"], row["at"])
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, *commits: Commit) -> None:
         self._do(
             "MATCH (c:Counter {name: 'seq'}) SET c.seq = $seq, c.recorded_at = $at "
-            "CREATE (:Commit {seq: $seq, recorded_at: $at})",
-            seq=commit.seq,
-            at=commit.recorded_at,
+            "WITH c UNWIND $commits AS row CREATE (:Commit {seq: row[0], recorded_at: row[1]})",
+            seq=commits[-1].seq,
+            at=commits[-1].recorded_at,
+            commits=[[commit.seq, commit.recorded_at] for commit in commits],
         )
 
     def seq_at(self, recorded_by: int) -> int:
@@ -355,61 +357,92 @@ class _Neo4jTransaction:
         query = "MATCH (t:Term) WHERE t.namespace = $key AND t.term IN $terms RETURN t.term AS term, t.df AS df"
         return {row["term"]: row["df"] for row in self._all(query, key=held.key, terms=list(terms))}
 
-    def fact(self, held: Held, fact_id: str) -> Fact | None:
-        row = self._one(f"MATCH (f:Fact {{id: $id}}) WHERE f.namespace = $key {_FACT}", id=fact_id, key=held.key)
-        return None if row is None else rows.fact_from(row)
+    def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
+        query = f"MATCH (f:Fact) WHERE f.id IN $ids AND f.namespace = $key {_FACT}"
+        return [rows.fact_from(row) for row in self._all(query, ids=list(ids), key=held.key)]
 
-    def fact_id_taken(self, fact_id: str) -> bool:
-        return self._one("MATCH (f:Fact {id: $id}) RETURN f.id AS id", id=fact_id) is not None
+    def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
+        return set(self._ids("MATCH (f:Fact) WHERE f.id IN $ids RETURN f.id AS id", ids=list(ids))) if ids else set()
 
-    def write_fact(self, held: Held, fact: NewFact, fact_id: str, commit: Commit) -> None:
-        valid = fact.valid
-        columns = {
-            "id": fact_id,
-            "namespace": held.key,
-            "relation": fact.relation,
-            "literal": fact.literal,
-            "valid_start": valid.start,
-            "valid_end": valid.end,
-            "precision": int(valid.precision),
-            "original_text": valid.original_text,
-            "timezone": valid.timezone,
-            "told_at": fact.told_at,
-            "recorded_at": commit.recorded_at,
-            "seq": commit.seq,
-            "retracted": fact.retracted,
-            "trust": float(fact.trust),
-        }
-        self._do("CREATE (f:Fact) SET f = $columns", columns=columns)
-        for name, role in ((fact.subject, "SUBJECT"), (fact.entity, "OBJECT")):
-            if name is not None:
-                self._do(
-                    "MERGE (x:Entity {namespace: $key, normalised: $normalised}) "
-                    "ON CREATE SET x.id = $entity_id, x.name = $name "
-                    f"WITH x MATCH (f:Fact {{id: $id}}) CREATE (f)-[:{role}]->(x)",
-                    key=held.key,
-                    normalised=normalised_name(name),
-                    entity_id=entity_id(held.name, name),
-                    name=name,
-                    id=fact_id,
-                )
-        if fact.episode_id:
-            query = "MATCH (f:Fact {id: $id}), (e:Episode {id: $episode_id}) CREATE (f)-[:EVIDENCE]->(e)"
-            self._do(query, id=fact_id, episode_id=fact.episode_id)
+    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> None:
+        names: dict[str, str] = {}
+        for spelt in (end_of(one) for one in fresh for end_of in (_subject, _object)):
+            if spelt is not None:
+                names.setdefault(normalised_name(spelt), spelt)  # the first spelling is the Entity's
+        self._do(
+            "UNWIND $entities AS row MERGE (x:Entity {namespace: $key, normalised: row.normalised}) "
+            "ON CREATE SET x.id = row.id, x.name = row.name",
+            key=held.key,
+            entities=[
+                {"normalised": normalised, "id": entity_id(held.name, name), "name": name}
+                for normalised, name in names.items()
+            ],
+        )
+        self._do(
+            "UNWIND $facts AS columns CREATE (f:Fact {namespace: $key}) SET f += columns",
+            key=held.key,
+            facts=[_fact_columns(one) for one in fresh],
+        )
+        for role, name_of in (("SUBJECT", _subject), ("OBJECT", _object)):
+            self._do(
+                f"""
+                UNWIND $ends AS row
+                MATCH (f:Fact {{id: row[0]}}), (x:Entity {{namespace: $key, normalised: row[1]}})
+                USING INDEX SEEK x:Entity(namespace, normalised)
+                CREATE (f)-[:{role}]->(x)
+                """,
+                key=held.key,
+                ends=[[one.id, normalised_name(name)] for one in fresh if (name := name_of(one)) is not None],
+            )
+        self._do(
+            "UNWIND $witnesses AS row MATCH (f:Fact {id: row[0]}), (e:Episode {id: row[1]}) "
+            "CREATE (f)-[:EVIDENCE]->(e)",
+            witnesses=[[one.id, one.told.episode_id] for one in fresh if one.told.episode_id],
+        )
 
-    def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
+    def facts(
+        self, held: Held, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str]
+    ) -> list[Fact]:
         clauses = ["f.namespace = $key", "f.seq <= $seq", "f.told_at <= $told_by"]
         values: dict[str, Any] = {"key": held.key, "seq": as_of.seq, "told_by": as_of.told_by}
         start = "MATCH (f:Fact)"
         if entity is not None:
-            start = "MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f:Fact) USING INDEX SEEK x:Entity(namespace, normalised)"
-            clauses += ["x.namespace = $key", "x.normalised = $normalised"]
-            values["normalised"] = normalised_name(entity)
+            values |= {"normalised": normalised_name(entity), "contended": sorted(contended)}
+            # A subject's own Facts bring their rivals along; those of others that name it as object do not.
+            rivals = """
+                UNION MATCH (x)<-[:OBJECT]-(t:Fact)-[:SUBJECT]->(:Entity)<-[:SUBJECT]-(f:Fact)
+                WHERE t.relation IN $contended AND f.relation = t.relation
+                  AND t.seq <= $seq AND t.told_at <= $told_by
+                RETURN f
+            """
+            start = f"""
+                MATCH (x:Entity) USING INDEX SEEK x:Entity(namespace, normalised)
+                WHERE x.namespace = $key AND x.normalised = $normalised
+                CALL (x) {{
+                    MATCH (x)<-[:SUBJECT|OBJECT]-(f:Fact) RETURN f
+                    {rivals if contended else ""}
+                }}
+                WITH f
+            """
         if relation:
             clauses.append("f.relation = $relation")
             values["relation"] = relation
         query = f"{start} WHERE {' AND '.join(clauses)} WITH DISTINCT f {_FACT} ORDER BY seq"
         return [rows.fact_from(row) for row in self._all(query, **values)]
+
+    def write_policy(self, held: Held, policy: RelationPolicy) -> None:
+        columns = {"relation": policy.relation, "policy": int(policy.policy)}
+        made = {"namespace": held.key, "recorded_at": policy.recorded_at, "seq": policy.seq}
+        self._do("CREATE (p:RelationPolicy) SET p = $columns", columns=columns | made)
+
+    def policies(self, held: Held, seq: int) -> list[RelationPolicy]:
+        query = """
+            MATCH (p:RelationPolicy) WHERE p.namespace = $key AND p.relation IS NOT NULL AND p.seq <= $seq
+            WITH p ORDER BY p.seq DESC
+            WITH p.relation AS relation, head(collect(p)) AS last
+            RETURN relation, last.policy AS policy, last.recorded_at AS recorded_at, last.seq AS seq
+        """
+        return [rows.policy_from(row) for row in self._all(query, key=held.key, seq=seq)]
 
     def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
         clauses = ["e.namespace = $key", "e.identity IS NOT NULL"]
@@ -550,3 +583,31 @@ class _Neo4jTransaction:
         if held.space is None:  # no Episode was ever written
             return []
         return [rows.concept_from(held.space, row) for row in self._all(query, key=held.key, ids=list(ids))]
+
+
+def _subject(fact: FreshFact) -> str | None:
+    return fact.told.subject
+
+
+def _object(fact: FreshFact) -> str | None:
+    return fact.told.entity
+
+
+def _fact_columns(fresh: FreshFact) -> dict[str, Any]:
+    """What is kept on a Fact's own node; its ends and its evidence are relationships."""
+    fact, valid = fresh.told, fresh.told.valid
+    return {
+        "id": fresh.id,
+        "relation": fact.relation,
+        "literal": fact.literal,
+        "valid_start": valid.start,
+        "valid_end": valid.end,
+        "precision": int(valid.precision),
+        "original_text": valid.original_text,
+        "timezone": valid.timezone,
+        "told_at": fact.told_at,
+        "recorded_at": fresh.commit.recorded_at,
+        "seq": fresh.commit.seq,
+        "retracted": fact.retracted,
+        "trust": float(fact.trust),
+    }

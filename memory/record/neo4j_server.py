@@ -15,7 +15,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -32,6 +32,7 @@ _UNIQUE = {
     "speaker": ("Speaker", "namespace", "name"),
     "entity": ("Entity", "namespace", "normalised"),
     "fact": ("Fact", "id"),
+    "relation_policy": ("RelationPolicy", "namespace", "relation", "seq"),
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
     "forgotten": ("Forgotten", "audit_id"),
@@ -106,7 +107,7 @@ class Neo4jServer:
             session.run("CALL db.awaitIndexes(300)").consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.
-            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0, c.schema = $version"
+            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 SET c.schema = $version"
             session.run(query, version=SCHEMA_VERSION).consume()
 
     def _version(self, session: neo4j.Session) -> int:

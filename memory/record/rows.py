@@ -21,6 +21,7 @@ from core.ids import concept_id
 from core.nouns import (
     Concept,
     ConceptColumns,
+    Contradiction,
     Entity,
     Episode,
     Fact,
@@ -30,6 +31,7 @@ from core.nouns import (
     NewFact,
     PerceivedEpisode,
     Precision,
+    RelationPolicy,
     Remembered,
     Source,
     SourceKind,
@@ -241,6 +243,17 @@ def forgotten_from(text: str) -> Forgotten:
     return Forgotten(*json.loads(text))
 
 
+def policy_json(answer: RelationPolicy) -> str:
+    """The answer of `set_policy`, as it is stored for a retry."""
+    return json.dumps((answer.relation, answer.policy, answer.recorded_at, answer.seq), separators=(",", ":"))
+
+
+def policy_from_json(text: str) -> RelationPolicy:
+    """What `policy_json` wrote."""
+    relation, policy, recorded_at, seq = json.loads(text)
+    return RelationPolicy(relation, Contradiction(policy), recorded_at, seq)
+
+
 def replay(row: Row | None, request_id: str, kind: str, asked: str) -> str | None:
     """The stored answer to a request, if it was made before.
 
@@ -345,6 +358,11 @@ def fact_from(row: Row) -> Fact:
         episode_id=row["episode_id"] or "",
         trust=row["trust"],
     )
+
+
+def policy_from(row: Row) -> RelationPolicy:
+    """From the columns of a relation's policy."""
+    return RelationPolicy(row["relation"], Contradiction(row["policy"]), row["recorded_at"], row["seq"])
 
 
 def retraction(fact: Fact, start: int | None, told_at: int) -> NewFact:

@@ -181,5 +181,19 @@ _FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# Versions of what a relation's Facts mean beside one another; kept like Facts, so that an old seq finds the old policy.
+_RELATION_POLICIES = (
+    """
+    CREATE TABLE relation_policy (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        relation TEXT NOT NULL,
+        seq INTEGER NOT NULL REFERENCES commits (seq),
+        recorded_at INTEGER NOT NULL,
+        policy INTEGER NOT NULL,
+        PRIMARY KEY (namespace, relation, seq)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,9 +25,9 @@ from core.nouns import (
     Fact,
     Forgotten,
     Namespace,
-    NewFact,
     OutboxEntry,
     RecordCounts,
+    RelationPolicy,
     Space,
     StoredConcept,
 )
@@ -35,7 +35,7 @@ from memory.record import rows
 from memory.record.base import TransactionalRecord
 from memory.record.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite_file import SqliteFile
-from memory.record.transaction import Commit, Going, Held, Transaction
+from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
 
 _T = TypeVar("_T")
 
@@ -95,8 +95,9 @@ class _SqliteTransaction:
         row = self._db.execute("SELECT seq, recorded_at FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
         return Commit(*row) if row else None
 
-    def commit(self, commit: Commit) -> None:
-        self._db.execute("INSERT INTO commits (seq, recorded_at) VALUES (?, ?)", (commit.seq, commit.recorded_at))
+    def commit(self, *commits: Commit) -> None:
+        numbered = [(commit.seq, commit.recorded_at) for commit in commits]
+        self._db.executemany("INSERT INTO commits (seq, recorded_at) VALUES (?, ?)", numbered)
 
     def seq_at(self, recorded_by: int) -> int:
         query = "SELECT seq FROM commits WHERE recorded_at <= ? ORDER BY recorded_at DESC LIMIT 1"
@@ -122,7 +123,10 @@ class _SqliteTransaction:
         self._db.execute("INSERT INTO namespace (key, name, created_at) VALUES (?, ?, ?)", values)
 
     def delete_namespace(self, held: Held) -> None:
-        for table in ("fact", "entity_name", "entity", "concept", "episode", "term", "speaker", "request"):
+        for table in (
+            *("fact", "entity_name", "entity", "relation_policy"),
+            *("concept", "episode", "term", "speaker", "request"),
+        ):
             self._db.execute(f"DELETE FROM {table} WHERE namespace = ?", (held.key,))
         self._db.execute("DELETE FROM namespace WHERE key = ?", (held.key,))
 
@@ -288,42 +292,68 @@ class _SqliteTransaction:
         query = f"SELECT term, df FROM term WHERE namespace = ? AND term IN {_GIVEN}"
         return {row["term"]: row["df"] for row in self._db.execute(query, (held.key, json.dumps(terms)))}
 
-    def fact(self, held: Held, fact_id: str) -> Fact | None:
-        row = self._db.execute(f"{_FACT} WHERE +f.namespace = ? AND f.id = ?", (held.key, fact_id)).fetchone()
-        return None if row is None else rows.fact_from(row)
+    def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
+        query = f"{_FACT} WHERE +f.namespace = ? AND f.id IN {_GIVEN}"
+        return [rows.fact_from(row) for row in self._db.execute(query, (held.key, json.dumps(ids)))]
 
-    def fact_id_taken(self, fact_id: str) -> bool:
-        return self._db.execute("SELECT 1 FROM fact WHERE id = ?", (fact_id,)).fetchone() is not None
+    def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
+        return set(self._ids(f"SELECT id FROM fact WHERE id IN {_GIVEN}", json.dumps(ids))) if ids else set()
 
-    def write_fact(self, held: Held, fact: NewFact, fact_id: str, commit: Commit) -> None:
-        subject = self._entity(held, fact.subject)
-        target = None if fact.entity is None else self._entity(held, fact.entity)
-        valid = fact.valid
-        self._db.execute(
-            "INSERT INTO fact (id, namespace, subject, relation, entity, literal, valid_start, valid_end, precision, "
-            "original_text, timezone, told_at, recorded_at, seq, retracted, trust, episode) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT key FROM episode WHERE id = ?))",
-            (
-                *(fact_id, held.key, subject, fact.relation, target, fact.literal),
-                *(valid.start, valid.end, valid.precision, valid.original_text, valid.timezone),
-                *(fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust, fact.episode_id),
-            ),
-        )
+    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> None:
+        for one in fresh:
+            fact, valid, commit = one.told, one.told.valid, one.commit
+            subject = self._entity(held, fact.subject)
+            target = None if fact.entity is None else self._entity(held, fact.entity)
+            self._db.execute(
+                "INSERT INTO fact (id, namespace, subject, relation, entity, literal, valid_start, valid_end, "
+                "precision, original_text, timezone, told_at, recorded_at, seq, retracted, trust, episode) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT key FROM episode WHERE id = ?))",
+                (
+                    *(one.id, held.key, subject, fact.relation, target, fact.literal),
+                    *(valid.start, valid.end, valid.precision, valid.original_text, valid.timezone),
+                    *(fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust, fact.episode_id),
+                ),
+            )
 
-    def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
+    def facts(
+        self, held: Held, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str]
+    ) -> list[Fact]:
         clauses = ["f.namespace = ?", "f.told_at <= ?", "f.seq <= ?"]
         values: list[object] = [held.key, as_of.told_by, as_of.seq]
         if entity is not None:
             known = self._known_entity(held, entity)
             if known is None:
                 return []
-            clauses = [f"+{clause}" for clause in clauses] + ["(f.subject = ? OR f.entity = ?)"]
+            # A subject's own Facts bring their rivals along; those of others that name it as object do not.
+            reached = "SELECT key FROM fact WHERE subject = ? UNION SELECT key FROM fact WHERE entity = ?"
+            clauses = [f"+{clause}" for clause in clauses]
             values += [known, known]
+            if contended:
+                reached += f"""
+                    UNION SELECT r.key FROM fact t JOIN fact r ON r.subject = t.subject AND r.relation = t.relation
+                    WHERE t.entity = ? AND t.told_at <= ? AND t.seq <= ? AND t.relation IN {_GIVEN}
+                """
+                values += [known, as_of.told_by, as_of.seq, json.dumps(sorted(contended))]
+            clauses.append(f"f.key IN ({reached})")
         if relation:
             clauses.append("f.relation = ?")
             values.append(relation)
         query = f"{_FACT} WHERE {' AND '.join(clauses)} ORDER BY f.seq"
         return [rows.fact_from(row) for row in self._db.execute(query, values)]
+
+    def write_policy(self, held: Held, policy: RelationPolicy) -> None:
+        self._db.execute(
+            "INSERT INTO relation_policy (namespace, relation, seq, recorded_at, policy) VALUES (?, ?, ?, ?, ?)",
+            (held.key, policy.relation, policy.seq, policy.recorded_at, policy.policy),
+        )
+
+    def policies(self, held: Held, seq: int) -> list[RelationPolicy]:
+        # With max(), SQLite takes the other columns from the row that has it.
+        query = """
+            SELECT relation, policy, recorded_at, max(seq) AS seq FROM relation_policy
+            WHERE namespace = ? AND seq <= ? GROUP BY relation
+        """
+        return [rows.policy_from(row) for row in self._db.execute(query, (held.key, seq))]
 
     def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
         clauses = ["+namespace = ?" if episode_ids else "namespace = ?"]

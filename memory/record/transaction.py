@@ -7,7 +7,7 @@ other one writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from core.nouns import (
     NewFact,
     OutboxEntry,
     RecordCounts,
+    RelationPolicy,
     Space,
     StoredConcept,
 )
@@ -58,6 +59,15 @@ class Commit:
     recorded_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class FreshFact:
+    """A version of a Fact that is to be written: its id, and the commit it is numbered by."""
+
+    id: str
+    told: NewFact
+    commit: Commit
+
+
 class Transaction(Protocol):
     """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
 
@@ -65,8 +75,8 @@ class Transaction(Protocol):
         """The last that was written; in a write transaction, no other can come between."""
         ...
 
-    def commit(self, commit: Commit) -> None:
-        """Numbers this transaction."""
+    def commit(self, *commits: Commit) -> None:
+        """Numbers what this transaction writes, in order."""
         ...
 
     def seq_at(self, recorded_by: int) -> int:
@@ -155,20 +165,30 @@ class Transaction(Protocol):
         """How many Concepts hold each of these terms, but for 0."""
         ...
 
-    def fact(self, held: Held, fact_id: str) -> Fact | None:
-        """The version of that id."""
+    def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
+        """The versions of these ids that exist, in any order."""
         ...
 
-    def fact_id_taken(self, fact_id: str) -> bool:
-        """Whether a Fact of any namespace has that id."""
+    def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that a Fact of any namespace has."""
         ...
 
-    def write_fact(self, held: Held, fact: NewFact, fact_id: str, commit: Commit) -> None:
-        """Adds a version, and its Entities where there are none. The Episode it names exists."""
+    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> None:
+        """Adds versions, and their Entities where there are none. The Episodes they name exist."""
         ...
 
-    def facts(self, held: Held, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
+    def facts(
+        self, held: Held, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str]
+    ) -> list[Fact]:
         """As `Record.facts`."""
+        ...
+
+    def write_policy(self, held: Held, policy: RelationPolicy) -> None:
+        """Adds a version of a relation's policy."""
+        ...
+
+    def policies(self, held: Held, seq: int) -> list[RelationPolicy]:
+        """As `Record.policies`, in any order."""
         ...
 
     def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:

@@ -46,11 +46,21 @@ def versions(*packages: str) -> dict[str, str]:
     }
 
 
-def run_named(name: str, *, as_json: bool, seed: int, data: Path | None, seconds: float) -> int:
+def run_named(
+    name: str,
+    *,
+    as_json: bool,
+    seed: int,
+    data: Path | None = None,
+    seconds: float = 3.0,
+    histories: int = 10_000,
+    neo4j: str = "",
+) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import locomo, rpc, sample
+    from services.bench import bitemporal, locomo, rpc, sample
 
     benches: dict[str, Callable[[], Report]] = {
+        "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
         "locomo": lambda: locomo.run(_needed(data, name), seed),
         "rpc": lambda: rpc.run(seed, seconds),
         "sample": lambda: sample.run(_needed(data, name), seed),

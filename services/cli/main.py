@@ -239,6 +239,72 @@ def recall(
 
 
 @app.command()
+def changes(
+    start: Annotated[str, typer.Option("--from", help="The first date: what had been told by its end.")],
+    end: Annotated[str | None, typer.Option("--to", help="The second date; now, if not given.")] = None,
+    namespace: Namespace = "default",
+    entity: Annotated[str, typer.Option(help="Only Facts about it.")] = "",
+    relation: Annotated[str, typer.Option(help="Only this relation, for example lives_in.")] = "",
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Go by what this store had committed, not by what had been told.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many Facts in each part.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """What changed between two dates: what became known of the first one, then what happened until the second.
+
+    `sapience changes --from 2024-01-01 --to 2024-12-31 --entity Nora`
+
+    `sapience changes --from 2024-01-01 --relation lives_in --recorded`
+    """
+
+    def as_of(moment: datetime) -> sapience.AsOf:
+        if recorded:
+            return sapience.AsOf(valid_at=moment, recorded_by=moment)
+        return sapience.AsOf(valid_at=moment, told_by=moment)
+
+    first, second = _moment(start, end_of_day=True), _moment(end, end_of_day=True)
+    assert first is not None  # a date that was given is a moment
+    with client(namespace, "memory") as connected:
+        found = connected.changes(
+            as_of(first),
+            None if second is None else as_of(second),
+            entity=entity,
+            relation=relation,
+            limit=limit,
+        )
+    if as_json:
+        _print_json(sapience.to_dict(found))
+    else:
+        show.changes(found)
+
+
+@app.command()
+def policies(
+    relation: Annotated[str, typer.Argument(help="A relation, to set its policy.")] = "",
+    policy: Annotated[str, typer.Argument(help="many, single or set.")] = "",
+    namespace: Namespace = "default",
+    as_json: AsJson = False,
+) -> None:
+    """How Facts of a relation contradict each other: list the policies, or set one from now on.
+
+    `sapience policies`  lists, `sapience policies lives_in single`  sets.
+    """
+    if relation and not policy:
+        raise typer.BadParameter(f"say which policy {relation} gets: many, single or set")
+    with client(namespace, "memory") as connected:
+        if relation:
+            connected.set_relation_policy(relation, policy)
+        found = connected.relation_policies()
+    if as_json:
+        _print_json([sapience.to_dict(one) for one in found])
+    else:
+        show.table(
+            "", ["relation", "policy", "since"], [[p.relation, p.policy, show.when(p.recorded_at)] for p in found]
+        )
+
+
+@app.command()
 def trace(
     trace_id: Annotated[str, typer.Argument(help="The id that `ask` shows.")],
     namespace: Namespace = "default",
@@ -321,7 +387,8 @@ def restore(
 
     with client(namespace) as connected:
         result = restore_lines(connected, file)
-    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {result.duplicates} there already")
+    policies = f"{result.policies} policies, " if result.policies else ""
+    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")
 
 
 @namespaces_app.command("list")
@@ -431,16 +498,28 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="locomo, rpc, sample.")],
+    name: Annotated[str, typer.Argument(help="bitemporal, locomo, rpc, sample.")],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
     seconds: Annotated[float, typer.Option(help="How long each part measures.")] = 3.0,
+    histories: Annotated[int, typer.Option(min=1, help="How many histories bitemporal writes.")] = 10_000,
+    neo4j: Annotated[
+        str,
+        typer.Option(
+            envvar="SAPIENCE_TEST_NEO4J_URL",
+            help="A Neo4j for bitemporal; if not given, the one of the settings.",
+        ),
+    ] = "",
 ) -> None:
     """Measure, beside a peer in the same run. Prints a table, or one JSON object.
 
     `sapience bench rpc --json`, `sapience bench locomo --data FOLDER`
+
+    `scripts/neo4j-local run -- sapience bench bitemporal --histories 1000`
     """
     from services.bench import run_named
 
-    raise typer.Exit(run_named(name, as_json=as_json, seed=seed, data=data, seconds=seconds))
+    raise typer.Exit(
+        run_named(name, as_json=as_json, seed=seed, data=data, seconds=seconds, histories=histories, neo4j=neo4j)
+    )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["citations", "err", "escape", "hits", "out", "table", "when"]
+__all__ = ["changes", "citations", "err", "escape", "hits", "out", "table", "when"]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -44,6 +44,29 @@ def hits(found: Iterable[sapience.Hit]) -> None:
             f"{when(episode.told_at)}  {escape(episode.text)}"
         )
         out.print(f"            {why} · support {hit.support:.2f} · {episode.id}", style="dim")
+
+
+def changes(found: sapience.Changes) -> None:
+    """What was learnt of the first time, then what happened until the second; + is gained, - is lost."""
+    first, second = when(found.before.valid_at), when(found.after.valid_at)
+    for title, part in (
+        (f"known by {second} of {first}, and not before", found.belief),
+        (f"from {first} to {second}", found.world),
+    ):
+        out.print(f"[bold]{title}[/bold]")
+        for sign, colour, facts, total in (
+            ("-", "red", part.lost, part.lost_total),
+            ("+", "green", part.gained, part.gained_total),
+        ):
+            for fact in facts:
+                target = fact.object.name if isinstance(fact.object, sapience.Entity) else f"“{fact.object}”"
+                said = escape(f"{fact.subject.name} {fact.relation} {target}")
+                held = f"from {when(fact.valid.start)} to {when(fact.valid.end)}, told {when(fact.told_at)}"
+                out.print(f"  [{colour}]{sign}[/{colour}] {said}  [dim]{held}[/dim]")
+            if total > len(facts):
+                out.print(f"  {sign} and {total - len(facts)} more", style="dim")
+        if not (part.gained_total or part.lost_total):
+            out.print("  nothing", style="dim")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -66,12 +66,16 @@ def read_stored(fact: concept_pb2.Fact, path: str, now: Micros) -> NewFact:
     )
 
 
+def checked_relation(relation: str, field: str) -> str:
+    """The relation, if it can be one."""
+    if not RELATION.fullmatch(relation):
+        raise InvalidArgument(f"{field} is {relation[:80]!r}; use snake_case, for example lives_in", field=field)
+    return relation
+
+
 def _checked(fact: NewFact, path: str) -> NewFact:
     wire.checked_text(fact.subject, f"{path}subject", MAX_NAME)
-    if not RELATION.fullmatch(fact.relation):
-        raise InvalidArgument(
-            f"{path}relation is {fact.relation[:80]!r}; use snake_case, for example lives_in", field=f"{path}relation"
-        )
+    checked_relation(fact.relation, f"{path}relation")
     if fact.entity is not None:
         wire.checked_text(fact.entity, f"{path}entity", MAX_NAME)
     elif fact.literal is not None:
@@ -141,7 +145,11 @@ def read_timeline(request: pb.TimelineRequest) -> TimelineQuery:
 
 
 def timeline(record: Record, query: TimelineQuery, as_of: AsOf) -> pb.TimelineResponse:
-    """Episodes by when they were told, Facts by when they began to hold, merged; ties by id."""
+    """Episodes by when they were told, Facts by when they began to hold, merged; ties by id.
+
+    It lists what was told and does not weigh it: a Fact that was taken back later, or lost against
+    another one, is there.
+    """
     where = EpisodeFilter(speakers=(query.entity,) if query.entity else (), kinds=tuple(SourceKind), told=query.within)
     told_by_then = replace(as_of, valid_at=LATEST)
     episodes = record.timeline(query.namespace, where, told_by_then, query.limit + 1, query.after)

@@ -2,7 +2,7 @@
 
 Ids are kept where they are free. In a store that has the same Episodes in another namespace they are not: then the
 Episodes get new ids, Facts get ids derived from theirs, and Facts point to the Episodes' new ids. Either way a second
-import of the same records writes nothing.
+import of the same records writes nothing. A policy is one more version here; it takes the place of what counted before.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import Micros
 from core.errors import AlreadyExists
-from core.nouns import NewFact
+from core.nouns import Contradiction, NewFact
 from core.ports import Record
-from services.memory import facts
+from services.memory import facts, holding
 from services.memory.perceiving import Checked
 from services.runtime.worker import Worker
 
@@ -38,7 +38,7 @@ class Importer:
         """The Episodes' new ids by those they came with, where the two differ."""
 
     async def take(self, records: Sequence[pb.MemoryRecord], now: Micros) -> None:
-        """Writes the Episodes of a batch in one transaction, then its Facts, one by one."""
+        """Writes the Episodes of a batch in one transaction, then its policies and Facts, one by one."""
         stored = [one.episode for one in records if one.HasField("episode")]
         checked = [facts.check_stored(one, "record.episode", now) for one in stored]
         if checked:
@@ -48,7 +48,12 @@ class Importer:
                 if episode.id and kept.episode_id != episode.id:
                     self._renamed[episode.id] = kept.episode_id
         for one in records:
-            if one.HasField("fact"):
+            if one.HasField("policy"):
+                relation, policy = holding.read_policy(one.policy.relation, one.policy.policy, "record.policy.")
+                written = await self._writes.run(self._set_once, relation, policy)
+                self.result.duplicates += not written
+                self.result.policies += written
+            elif one.HasField("fact"):
                 fact = facts.read_stored(one.fact, "record.fact", now)
                 fact = replace(fact, episode_id=self._renamed.get(fact.episode_id, fact.episode_id))
                 written = await self._writes.run(self._write_once, fact)
@@ -64,6 +69,11 @@ class Importer:
                     raise
                 self._ids_are_taken = True
         return await self._remember(self._namespace, [replace(one, id="") for one in checked])
+
+    def _set_once(self, relation: str, policy: Contradiction) -> bool:
+        """False where that policy counts already."""
+        before = {one.relation: one.policy for one in self._record.policies(self._namespace)}
+        return self._record.set_policy(self._namespace, relation, policy).policy is not before.get(relation)
 
     def _write_once(self, fact: NewFact) -> bool:
         """False where that version is there already."""

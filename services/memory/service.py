@@ -13,14 +13,13 @@ import grpc
 from sapience.v1 import concept_pb2, memory_pb2_grpc
 from sapience.v1 import memory_pb2 as pb
 
-from core.clock import LATEST, Clock
+from core.clock import LATEST, Clock, Micros
 from core.errors import FailedPrecondition, InvalidArgument, NotYet, SapienceError
-from core.nouns import AsOf, Fact, Remembered, Space
+from core.nouns import AsOf, Remembered, Space
 from core.ports import Index, Record
-from memory import temporal
 from memory.recall import Recall
 from services import wire
-from services.memory import facts, recalling
+from services.memory import facts, holding, recalling
 from services.memory.drainer import Drainer
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
@@ -274,17 +273,45 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
 
     async def Neighbours(self, request: pb.NeighboursRequest, context: Context) -> pb.NeighboursResponse:
         """The Facts around an Entity."""
-        namespace = wire.checked_namespace(request.namespace)
-        entity = wire.checked_text(request.entity, "entity", facts.MAX_NAME)
-        hops = wire.checked_limit(request.hops, "hops", 1, 4)
-        limit = wire.checked_limit(request.limit, "limit", 100, 1000)
+        query = holding.read_neighbours(request)
         as_of = await self._as_of(request.as_of)
+        return await self._reads.run(holding.neighbours, self._record, query, as_of)
 
-        def facts_of(name: str) -> list[Fact]:
-            return self._record.facts(namespace, name, as_of=as_of)
+    async def Paths(self, request: pb.PathsRequest, context: Context) -> pb.PathsResponse:
+        """The ways between two Entities."""
+        query = holding.read_paths(request)
+        as_of = await self._as_of(request.as_of)
+        return await self._reads.run(holding.paths, self._record, query, as_of)
 
-        found = await self._reads.run(temporal.neighbours, entity, hops, facts_of, as_of, limit)
-        return pb.NeighboursResponse(facts=[wire.fact_to(one) for one in found], as_of=wire.as_of_to(as_of))
+    async def Changes(self, request: pb.ChangesRequest, context: Context) -> pb.ChangesResponse:
+        """What changed between two points in time."""
+        query = holding.read_changes(request)
+
+        def compared() -> pb.ChangesResponse:
+            now = self._clock.now()  # one for both, so that what is left open is the same moment
+            before = self._resolved(request.before, None, "before", now)
+            after = self._resolved(request.after, None, "after", now)
+            return holding.changes(self._record, query, before, after)
+
+        return await self._reads.run(compared)
+
+    async def SetRelationPolicy(
+        self, request: pb.SetRelationPolicyRequest, context: Context
+    ) -> pb.SetRelationPolicyResponse:
+        """Adds a version of a policy."""
+        namespace = wire.checked_namespace(request.namespace)
+        relation, policy = holding.read_policy(request.relation, request.policy)
+        request_id = _checked_request_id(request.request_id)
+        kept = await self._writes.run(self._record.set_policy, namespace, relation, policy, request_id)
+        return pb.SetRelationPolicyResponse(policy=holding.policy_to(kept))
+
+    async def ListRelationPolicies(
+        self, request: pb.ListRelationPoliciesRequest, context: Context
+    ) -> pb.ListRelationPoliciesResponse:
+        """The policies as of a commit."""
+        namespace = holding.read_policies(request)
+        as_of = await self._as_of(request.as_of)
+        return await self._reads.run(holding.policies, self._record, namespace, as_of)
 
     # Movement
 
@@ -303,6 +330,8 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
                 for episode, concepts in part:
                     record = pb.MemoryRecord(episode=wire.stored_to(episode, concepts))
                     yield pb.ExportResponse(record=record)
+            for policy in await worker.run(self._record.policies, namespace, AsOf(seq=up_to)):
+                yield pb.ExportResponse(record=pb.MemoryRecord(policy=holding.policy_to(policy)))
             for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to)):
                 yield pb.ExportResponse(record=pb.MemoryRecord(fact=wire.fact_to(fact)))
         finally:
@@ -367,21 +396,23 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
     async def _as_of(self, message: concept_pb2.AsOf, seq: int | None = None) -> AsOf:
         return await self._reads.run(self._resolved, message, seq)
 
-    def _resolved(self, message: concept_pb2.AsOf, seq: int | None) -> AsOf:
+    def _resolved(
+        self, message: concept_pb2.AsOf, seq: int | None, path: str = "as_of", now: Micros | None = None
+    ) -> AsOf:
         """Fills in every axis: now in the world, all that was told, all that was committed. Reads the record.
 
-        `seq` is the commit that a page token holds on to.
+        `seq` is the commit that a page token holds on to, `path` where in the request the message is.
         """
-        valid_at = wire.micros(message.valid_at, "as_of.valid_at") if message.HasField("valid_at") else None
-        told_by = wire.micros(message.told_by, "as_of.told_by") if message.HasField("told_by") else LATEST
+        valid_at = wire.micros(message.valid_at, f"{path}.valid_at") if message.HasField("valid_at") else now
+        told_by = wire.micros(message.told_by, f"{path}.told_by") if message.HasField("told_by") else LATEST
         axis = message.WhichOneof("recorded")
         if axis == "recorded_by":
-            seq = self._record.seq_at(wire.micros(message.recorded_by, "as_of.recorded_by"))
+            seq = self._record.seq_at(wire.micros(message.recorded_by, f"{path}.recorded_by"))
         elif seq is None:
             seq = self._record.seq()
         if axis == "seq":
             if message.seq < 0:
-                raise InvalidArgument(f"as_of.seq is {message.seq}; commits count from 1", field="as_of.seq")
+                raise InvalidArgument(f"{path}.seq is {message.seq}; commits count from 1", field=f"{path}.seq")
             seq = min(seq, message.seq)
         return AsOf(self._clock.now() if valid_at is None else valid_at, told_by, seq)
 

@@ -6,7 +6,7 @@ It leaves out what only a store has: requests, times of commits, durability. Ids
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from core.ids import concept_id, entity_id, normalised_name
 from core.nouns import (
     AsOf,
     Concept,
+    Contradiction,
     Entity,
     Episode,
     EpisodeFilter,
@@ -25,6 +26,7 @@ from core.nouns import (
     OutboxEntry,
     PerceivedEpisode,
     RecordCounts,
+    RelationPolicy,
     Remembered,
     Space,
     StoredConcept,
@@ -48,6 +50,7 @@ class Tenant:
     concepts: dict[str, list[StoredConcept]] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    policies: list[RelationPolicy] = field(default_factory=list)
 
 
 class Oracle:
@@ -121,6 +124,21 @@ class Oracle:
         )  # fmt: skip
         tenant.facts.append(made)
         return made
+
+    def set_policy(self, namespace: str, relation: str, policy: Contradiction) -> RelationPolicy:
+        tenant = self._tenant(namespace)
+        for one in reversed(tenant.policies):
+            if one.relation == relation:
+                if one.policy is policy:
+                    return one
+                break
+        self.last += 1
+        tenant.policies.append(RelationPolicy(relation, policy, 0, self.last))
+        return tenant.policies[-1]
+
+    def policies(self, namespace: str, as_of: AsOf) -> list[RelationPolicy]:
+        by_then = {one.relation: one for one in self._tenant(namespace).policies if one.seq <= as_of.seq}
+        return [by_then[relation] for relation in sorted(by_then)]
 
     def retract_fact(self, namespace: str, fact_id: str, new_id: str, start: int | None, told_at: int) -> Fact:
         tenant = self._tenant(namespace)
@@ -196,15 +214,19 @@ class Oracle:
         allowed = [e for _, _, e in self._tenant(namespace).episodes if where.allows(e, as_of)]
         return sorted(allowed, key=lambda episode: (episode.told_at, episode.id))
 
-    def facts(self, namespace: str, entity: str | None, relation: str, as_of: AsOf) -> list[Fact]:
-        return [
+    def facts(
+        self, namespace: str, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str] = ()
+    ) -> list[Fact]:
+        by_then = [
             fact
             for fact in self._tenant(namespace).facts
-            if fact.told_at <= as_of.told_by
-            and fact.seq <= as_of.seq
-            and (not relation or fact.relation == relation)
-            and (entity is None or normalised_name(entity) in [normalised_name(e.name) for e in _entities(fact)])
+            if fact.told_at <= as_of.told_by and fact.seq <= as_of.seq and (not relation or fact.relation == relation)
         ]
+        if entity is None:
+            return by_then
+        near = [f for f in by_then if normalised_name(entity) in [normalised_name(e.name) for e in _entities(f)]]
+        questions = {(fact.subject, fact.relation) for fact in near if fact.relation in contended}
+        return [fact for fact in by_then if fact in near or (fact.subject, fact.relation) in questions]
 
     def export(self, namespace: str) -> list[tuple[Episode, list[StoredConcept]]]:
         tenant = self._tenant(namespace)

@@ -38,6 +38,7 @@ from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotF
 from core.ids import RandomIds, entity_id
 from core.nouns import (
     AsOf,
+    Contradiction,
     Entity,
     EpisodeFilter,
     Forgotten,
@@ -54,6 +55,7 @@ from core.nouns import (
 from core.ports import Record
 from memory.record import sqlite_file
 from memory.record.neo4j import Neo4jRecord
+from memory.record.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite import SqliteRecord
 
 ALL = EpisodeFilter(kinds=())
@@ -131,7 +133,10 @@ CALLS: dict[str, Callable[[Record], object]] = {
     "term_statistics": lambda r: r.term_statistics("no", [1]),
     "assert_fact": lambda r: r.assert_fact("no", NewFact("", "", Interval(), 0)),
     "retract_fact": lambda r: r.retract_fact("no", "x", None, None),
+    "assert_facts": lambda r: r.assert_facts("no", [NewFact("", "", Interval(), 0)]),
     "facts": lambda r: r.facts("no"),
+    "set_policy": lambda r: r.set_policy("no", "\ud800", Contradiction.SET),
+    "policies": lambda r: r.policies("no"),
     "timeline": lambda r: r.timeline("no", ALL, NOW, 10),
     "forget": lambda r: r.forget("no"),
     "export_episodes": lambda r: r.export_episodes("no"),
@@ -597,6 +602,85 @@ def test_an_imported_fact_is_there_once(record: Record) -> None:
     assert len(record.facts("a")) == 1
 
 
+def test_several_facts_are_one_transaction_and_a_commit_each(record: Record) -> None:
+    (episode,) = ids_of(record, told("x"))
+    before = record.seq()
+    batch = [
+        stated("Ann", entity="ROME", given_id="one"),
+        stated("Rome", "is_in", entity="Italy", episode_id=episode),
+        stated("ann", literal="sea", retracted=True),
+    ]
+    kept = record.assert_facts("a", batch)
+    assert [fact.seq for fact in kept] == [before + 1, before + 2, before + 3]
+    assert [fact.recorded_at for fact in kept] == sorted({fact.recorded_at for fact in kept})
+    assert record.facts("a") == kept
+    assert [record.seq_at(fact.recorded_at) for fact in kept] == [fact.seq for fact in kept]
+    assert (kept[1].subject.name, kept[2].subject.name) == ("ROME", "Ann"), "the first spelling is the Entity's"
+    assert record.assert_facts("a", batch[:1]) == kept[:1], "brought again it is there once"
+    twice = stated("Bob", given_id="two")
+    assert len({fact.id for fact in record.assert_facts("a", [twice, twice])}) == 1
+    assert record.assert_facts("a", []) == []
+    held = record.counts("a")
+    fine = stated("Cy", literal="x")
+    refused(NotFound, "EPISODE_NOT_FOUND", record.assert_facts, "a", [fine, stated("Cy", episode_id="nobody")])
+    refused(AlreadyExists, "FACT_ID_TAKEN", record.assert_facts, "a", [fine, stated("Dee", given_id="one")])
+    with pytest.raises(InvalidArgument):
+        record.assert_facts("a", [fine, stated(valid=Interval(5, 5))])
+    assert record.counts("a") == held, "all or none"
+
+
+def test_rivals_come_along_where_their_relation_is_contended(record: Record) -> None:
+    rome = record.assert_fact("a", stated("Ann", "lives_in", "Rome", at=10))
+    oslo = record.assert_fact("a", stated("Ann", "lives_in", "Oslo", at=20))
+    likes = record.assert_fact("a", stated("Ann", "likes", "Rome", at=30))
+    record.assert_fact("a", stated("Ann", "likes", "Oslo", at=30))
+    record.assert_fact("a", stated("Bob", "lives_in", "Oslo", at=30))
+    assert record.facts("a", "rome") == [rome, likes]
+    assert record.facts("a", "rome", contended={"lives_in"}) == [rome, oslo, likes]
+    assert record.facts("a", "rome", "lives_in", contended={"lives_in"}) == [rome, oslo]
+    assert record.facts("a", "rome", as_of=AsOf(told_by=10), contended={"lives_in"}) == [rome]
+    assert record.facts("a", "oslo", as_of=AsOf(seq=rome.seq), contended={"lives_in"}) == []
+    assert record.facts("a", "nobody", contended={"lives_in"}) == []
+
+
+# Policies.
+
+
+def test_a_policy_counts_from_its_commit_on(record: Record) -> None:
+    assert record.policies("a") == []
+    single = record.set_policy("a", "lives_in", Contradiction.SINGLE)
+    assert (single.relation, single.policy, single.seq) == ("lives_in", Contradiction.SINGLE, record.seq())
+    assert record.seq_at(single.recorded_at) == single.seq
+    members = record.set_policy("a", "has_member", Contradiction.SET)
+    many = record.set_policy("a", "lives_in", Contradiction.MANY)
+    assert record.policies("a") == [members, many]
+    assert record.policies("a", AsOf(seq=many.seq - 1)) == [members, single]
+    assert record.policies("a", AsOf(seq=single.seq)) == [single]
+    assert record.policies("a", AsOf(seq=single.seq - 1)) == []
+    assert record.policies("b") == []
+
+
+def test_the_same_policy_again_is_no_commit(record: Record) -> None:
+    first = record.set_policy("a", "lives_in", Contradiction.SINGLE, "r")
+    seq = record.seq()
+    assert record.set_policy("a", "lives_in", Contradiction.SINGLE) == first
+    assert record.seq() == seq
+    later = record.set_policy("a", "lives_in", Contradiction.SET)
+    assert record.set_policy("a", "lives_in", Contradiction.SINGLE, "r") == first, "a retry is answered"
+    assert record.policies("a") == [later]
+    refused(AlreadyExists, "REQUEST_ID_REUSED", record.set_policy, "a", "lives_in", Contradiction.MANY, "r")
+
+
+def test_policies_go_with_their_namespace_and_outlive_what_is_forgotten(record: Record) -> None:
+    kept = record.set_policy("a", "lives_in", Contradiction.SINGLE)
+    record.set_policy("b", "lives_in", Contradiction.SET)
+    ids_of(record, told("x"))
+    record.forget("a", speaker="Ann")
+    record.delete_namespace("b")
+    record.create_namespace("b")
+    assert (record.policies("a"), record.policies("b")) == ([kept], [])
+
+
 # Forgetting.
 
 
@@ -873,6 +957,9 @@ steps = st.one_of(
         st.sampled_from([*ENTITIES, "=tea", "=milk"]), valid_time(), st.integers(0, 4), st.booleans(),
         st.none() | st.integers(0, 9),
     ),
+    st.tuples(
+        st.just("set_policy"), namespaces, st.sampled_from(["knows", "likes"]), st.sampled_from(Contradiction)
+    ),
     st.tuples(st.just("retract_fact"), namespaces, st.integers(0, 9), bounds, st.integers(0, 4)),
     st.tuples(
         st.just("forget"), namespaces, st.lists(st.integers(0, 9), max_size=2), st.sampled_from(SPEAKERS),
@@ -954,6 +1041,8 @@ class History:
                 episode_id="" if witness is None else self.episode_id(namespace, witness),
             )  # fmt: skip
             self.both(lambda: record.assert_fact(namespace, fact), lambda: oracle.assert_fact(namespace, fact))
+        elif name == "set_policy":
+            self.both(lambda: record.set_policy(*rest), lambda: oracle.set_policy(*rest))
         elif name == "retract_fact":
             namespace, which, start, at = rest
             kept = oracle.tenants[namespace].facts if namespace in oracle.tenants else []
@@ -1007,8 +1096,10 @@ class History:
             assert plain(record.window(name, ids, radius)) == plain(oracle.window(name, radius))
             assert plain(record.timeline(name, where, as_of, 1000)) == plain(oracle.timeline(name, where, as_of))
             for relation in ("", "likes"):
-                found = record.facts(name, entity, relation, as_of)
-                assert plain(found) == plain(oracle.facts(name, entity, relation, as_of))
+                for contended in ((), ("knows",)):
+                    found = record.facts(name, entity, relation, as_of, contended)
+                    assert plain(found) == plain(oracle.facts(name, entity, relation, as_of, contended))
+            assert plain(record.policies(name, as_of)) == plain(oracle.policies(name, as_of))
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
@@ -1093,6 +1184,20 @@ def test_what_was_forgotten_is_no_longer_in_the_files(tmp_path: Path) -> None:
     assert not on_disk(b"4711-XYZZY")
     assert not on_disk(b"Swordfish")
     record.close()
+
+
+def test_a_file_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "record.db"
+    for steps in range(1, len(MIGRATIONS)):
+        sqlite_file.SqliteFile(path, APPLICATION_ID, MIGRATIONS[:steps]).close()
+    record = opened(path)
+    record.create_namespace("a")
+    assert record.policies("a") == []
+    record.set_policy("a", "lives_in", Contradiction.SINGLE)
+    record.close()
+    again = opened(path)
+    assert [one.policy for one in again.policies("a")] == [Contradiction.SINGLE]
+    again.close()
 
 
 def test_a_newer_file_is_refused(tmp_path: Path) -> None:

@@ -174,6 +174,8 @@ def fill(memory: Any, namespace: str) -> None:
     )
     memory.AssertFact(pb.AssertFactRequest(**about_ada, literal="Alfama", told_at=NOON))
     memory.RetractFact(pb.RetractFactRequest(namespace=namespace, fact_id=kept.fact.id))
+    for policy in (c.CONTRADICTION_POLICY_SET, c.CONTRADICTION_POLICY_SINGLE):
+        memory.SetRelationPolicy(pb.SetRelationPolicyRequest(namespace=namespace, relation="lives_in", policy=policy))
 
 
 def exported(memory: Any, namespace: str) -> list[pb.MemoryRecord]:
@@ -184,16 +186,16 @@ def as_told(record: pb.MemoryRecord, *, ids: bool) -> pb.MemoryRecord:
     """Without what the store gives by itself: the namespace, commits, and the Entities' ids, made of the namespace."""
     bare = pb.MemoryRecord()
     bare.CopyFrom(record)
-    one = bare.episode.episode if bare.HasField("episode") else bare.fact
+    one = {"episode": bare.episode.episode, "fact": bare.fact, "policy": bare.policy}[bare.WhichOneof("record")]
     for field in ("recorded_at", "seq"):
         one.ClearField(field)
     if bare.HasField("episode"):
         one.namespace = ""
-    else:
+    elif bare.HasField("fact"):
         one.subject.id = ""
         if one.HasField("entity"):
             one.entity.id = ""
-    if not ids:
+    if not ids and not bare.HasField("policy"):
         one.id = ""
         if bare.HasField("fact"):
             bare.fact.episode_id = ""
@@ -212,7 +214,7 @@ async def test_an_export_imported_into_another_store_is_the_same(memory: Any, na
     """Episodes, Concepts, vectors to the byte, and Facts. No encoder is asked: there is none."""
     fill(memory, namespace)
     records = exported(memory, namespace)
-    assert [record.WhichOneof("record") for record in records] == ["episode"] * 3 + ["fact"] * 3
+    assert [record.WhichOneof("record") for record in records] == [*["episode"] * 3, "policy", *["fact"] * 3]
     encoder = Link(f"127.0.0.1:{CLOSED_PORT}", "", 1 << 20)
 
     def make(settings: Settings, _: str) -> list[Any]:
@@ -231,8 +233,8 @@ async def test_an_export_imported_into_another_store_is_the_same(memory: Any, na
             ]
             return await other.Import(iter(requests), timeout=30)
 
-        assert await take() == pb.ImportResponse(episodes=3, facts=3)
-        assert await take() == pb.ImportResponse(duplicates=6), "a rerun writes nothing"
+        assert await take() == pb.ImportResponse(episodes=3, facts=3, policies=1), "only the policy that counts"
+        assert await take() == pb.ImportResponse(duplicates=7), "a rerun writes nothing"
         back = [answer.record async for answer in other.Export(pb.ExportRequest(namespace="b"), timeout=30)]
         assert all_told(back, ids=True) == all_told(records, ids=True)
         for record in back:
@@ -254,8 +256,8 @@ def test_an_export_imported_beside_itself_gets_ids_of_its_own(memory: Any, new_n
     fill(memory, one)
     records = exported(memory, one)
     requests = [pb.ImportRequest(namespace=other, record=record) for record in records]
-    assert memory.Import(iter(requests)) == pb.ImportResponse(episodes=3, facts=3)
-    assert memory.Import(iter(requests)) == pb.ImportResponse(duplicates=6), "a rerun writes nothing"
+    assert memory.Import(iter(requests)) == pb.ImportResponse(episodes=3, facts=3, policies=1)
+    assert memory.Import(iter(requests)) == pb.ImportResponse(duplicates=7), "a rerun writes nothing"
     back = exported(memory, other)
     assert all_told(back, ids=False) == all_told(records, ids=False)
     assert not _ids(back) & _ids(records)
@@ -267,7 +269,7 @@ def test_an_export_imported_beside_itself_gets_ids_of_its_own(memory: Any, new_n
 
 
 def _ids(records: list[pb.MemoryRecord]) -> set[str]:
-    return {record.episode.episode.id or record.fact.id for record in records}
+    return {record.episode.episode.id or record.fact.id for record in records if not record.HasField("policy")}
 
 
 def _evidence(records: list[pb.MemoryRecord]) -> list[str]:
@@ -286,6 +288,9 @@ def test_an_import_refuses_what_no_export_gives(memory: Any, namespace: str) -> 
     vague = pb.MemoryRecord(fact=c.Fact(subject=c.Entity(name="Ada"), relation="likes"))
     refused = refusal(lambda: memory.Import(iter([pb.ImportRequest(namespace=namespace, record=vague)])))
     says(refused, StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "record.fact.object", "no object")
+    no_policy = pb.MemoryRecord(policy=c.RelationPolicy(relation="likes"))
+    refused = refusal(lambda: memory.Import(iter([pb.ImportRequest(namespace=namespace, record=no_policy)])))
+    says(refused, StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "record.policy.policy", "MANY, SINGLE or SET")
     refused = refusal(lambda: memory.Import(iter([])))
     says(refused, StatusCode.INVALID_ARGUMENT, "BAD_NAMESPACE", "namespace", "first message")
     assert stats(memory) == before

@@ -54,6 +54,40 @@ def answer(sapience: Sapience, namespace: str, question: str, *options: str) -> 
     return sapience.ok("ask", question, "-n", namespace, "--json", "--no-learn", *options).json_lines[-1]
 
 
+# ---- what changed ----
+
+
+def test_changes_tell_what_was_learnt_from_what_happened(sapience, tmp_path):
+    sapience.ok("namespaces", "create", "changed")
+    assert "single" in sapience.ok("policies", "lives_in", "single", "-n", "changed").out
+    facts = [
+        {"relation": "lives_in", "entity": {"name": "Leipzig"}, "told_at": "2020-05-01T00:00:00Z"},
+        {"relation": "lives_in", "entity": {"name": "Bremen"}, "told_at": "2024-05-01T00:00:00Z"},
+        {"relation": "likes", "literal": "tea", "told_at": "2024-06-01T00:00:00Z"},
+    ]
+    for number, fact in enumerate(facts):
+        since = "2019-01-01T00:00:00Z" if fact["relation"] == "likes" else fact["told_at"]
+        fact |= {"id": f"changed-{number}", "subject": {"name": "Nora"}, "trust": 1, "valid": {"start": since}}
+    file = tmp_path / "facts.jsonl"
+    file.write_text("".join(json.dumps({"fact": fact}) + "\n" for fact in facts))
+    sapience.ok("restore", file, "-n", "changed")
+
+    shown = sapience.ok(
+        "changes", "--from", "2023-01-01", "--to", "2025-01-01", "--entity", "Nora", "-n", "changed"
+    ).out
+    signs = [line.strip()[:30] for line in shown.splitlines() if line.strip()[0] in "+-"]
+    assert [" ".join(line.split()[:4]) for line in signs] == [
+        "+ Nora likes “tea”", "- Nora lives_in Leipzig", "+ Nora lives_in Bremen",
+    ]  # fmt: skip
+    (told,) = sapience.ok("changes", "--from", "2025-01-01", "-n", "changed", "--json").json_lines
+    assert (told["belief"]["gained_total"], told["world"]["gained_total"]) == (0, 0)
+    (audit,) = sapience.ok("changes", "--from", "2025-01-01", "--recorded", "-n", "changed", "--json").json_lines
+    assert audit["belief"]["gained_total"] == 2, "this store knew nothing then"
+    (policy,) = sapience.ok("policies", "-n", "changed", "--json").json_lines[0]
+    assert (policy["relation"], policy["policy"]) == ("lives_in", "single")
+    assert "many, single or set" in sapience("policies", "lives_in", "-n", "changed").err
+
+
 # ---- remember and recall ----
 
 

@@ -41,6 +41,10 @@ EVERY_CALL: list[Description] = [
     facts.retract_fact("id"),
     facts.fact_history("Nora"),
     facts.neighbours("Nora"),
+    facts.paths("Nora", "Felix"),
+    facts.changes(NOON),
+    facts.set_relation_policy("lives_in", "single"),
+    facts.relation_policies(),
     facts.timeline(),
     reasoning.ask("text"),
     reasoning.generate("text"),
@@ -77,7 +81,7 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
     for name in retried["name"]:
         service = name["service"].rpartition(".")[2].removesuffix("Service").lower()
         rpc = rpc_of(service, name["method"])
-        writes = name["method"] in ("Remember", "AssertFact", "RetractFact", "Forget")
+        writes = name["method"] in ("Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget")
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
         assert not rpc.server_streaming
@@ -461,12 +465,12 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 # ---- the library as a whole ----
 
 PUBLIC = """
-AlreadyExists Answer AsOf AsyncClient AsyncStream Budget Cancelled ChannelScore ChatMessage Check Citation Client
-Concept DeadlineExceeded DraftRetracted Entity Episode Event Fact FailedPrecondition Forgotten Hit ImportResult Internal
-Interval InvalidArgument Model ModelKind Namespace NewEpisode NotFound PermissionDenied Precision RecallPage Recalled
-Remembered ResourceExhausted SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thought
-TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio
-connect errors to_dict
+AlreadyExists Answer AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check Citation
+Client Concept ContradictionPolicy DeadlineExceeded Difference DraftRetracted Entity Episode Event Fact
+FailedPrecondition Forgotten Hit ImportResult Internal Interval InvalidArgument Model ModelKind Namespace NewEpisode
+NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered ResourceExhausted
+SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thought TimelineEntry TimelinePage
+Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio connect errors to_dict
 """.split()
 
 

@@ -128,6 +128,96 @@ def neighbours(
     return Call("memory", "Neighbours", request, timeout, namespace is None, _read_facts)
 
 
+def paths(
+    start: str,
+    end: str,
+    *,
+    hops: int = 4,
+    as_of: datetime | types.AsOf | None = None,
+    limit: int = 10,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[types.Paths]:
+    """The ways from one Entity to another, by name, over Facts that hold as of a time: shortest first, at most `hops`.
+
+    `hops` is at most 4, `limit` at most 100.
+    """
+    request = wire.message(
+        memory_pb2.PathsRequest,
+        namespace=namespace,
+        start=start,
+        end=end,
+        hops=hops,
+        as_of=wire.as_of(as_of),
+        limit=limit,
+    )
+    return Call("memory", "Paths", request, timeout, namespace is None, wire.read_paths)
+
+
+def changes(
+    before: datetime | types.AsOf,
+    after: datetime | types.AsOf | None = None,
+    *,
+    entity: str = "",
+    relation: str = "",
+    limit: int = 100,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[types.Changes]:
+    """What changed between two points in time, in the world and in what is believed of it. `after` None means now.
+
+    Only Facts about `entity` and of `relation`, if given; each list holds at most `limit` (at most 1,000).
+    """
+    request = wire.message(
+        memory_pb2.ChangesRequest,
+        namespace=namespace,
+        before=wire.as_of(before, "before"),
+        after=wire.as_of(after, "after"),
+        entity=entity,
+        relation=relation,
+        limit=limit,
+    )
+    return Call("memory", "Changes", request, timeout, namespace is None, wire.read_changes)
+
+
+def set_relation_policy(
+    relation: str,
+    policy: types.ContradictionPolicy | str,
+    *,
+    request_id: str | None = None,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[types.RelationPolicy]:
+    """Says how Facts of a relation contradict each other, from now on: "many", "single" or "set"."""
+    request = wire.message(
+        memory_pb2.SetRelationPolicyRequest,
+        namespace=namespace,
+        request_id=request_id or new_request_id(),
+        relation=relation,
+        policy=wire.enum_value(types.ContradictionPolicy, policy, "policy"),
+    )
+    return Call("memory", "SetRelationPolicy", request, timeout, namespace is None, _read_policy)
+
+
+def relation_policies(
+    *, as_of: types.AsOf | None = None, namespace: str | None = None, timeout: float | None = SECONDS
+) -> Call[list[types.RelationPolicy]]:
+    """The policies of the relations that were given one, by relation; the others have "many".
+
+    Of `as_of` only `recorded_by` and `seq` have a place here.
+    """
+    request = wire.message(memory_pb2.ListRelationPoliciesRequest, namespace=namespace, as_of=wire.as_of(as_of))
+    return Call("memory", "ListRelationPolicies", request, timeout, namespace is None, _read_policies)
+
+
+def _read_policy(response: memory_pb2.SetRelationPolicyResponse) -> types.RelationPolicy:
+    return wire.read_policy(response.policy)
+
+
+def _read_policies(response: memory_pb2.ListRelationPoliciesResponse) -> list[types.RelationPolicy]:
+    return [wire.read_policy(one) for one in response.policies]
+
+
 def timeline(
     *,
     entity: str = "",

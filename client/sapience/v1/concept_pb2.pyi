@@ -148,6 +148,34 @@ MODALITY_IMAGE: Modality.ValueType  # 3
 """An image."""
 Global___Modality: _TypeAlias = Modality  # noqa: Y015
 
+class _ContradictionPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContradictionPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContradictionPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTRADICTION_POLICY_UNSPECIFIED: _ContradictionPolicy.ValueType  # 0
+    """Not given; refused in requests."""
+    CONTRADICTION_POLICY_MANY: _ContradictionPolicy.ValueType  # 1
+    """Each statement holds by itself; a relation that was given no policy has this one."""
+    CONTRADICTION_POLICY_SINGLE: _ContradictionPolicy.ValueType  # 2
+    """At any moment one object holds: of what stands, that of the greatest trust, then of the latest telling."""
+    CONTRADICTION_POLICY_SET: _ContradictionPolicy.ValueType  # 3
+    """What one Episode says at one time is the whole set: it holds or falls together, by the same rank."""
+
+class ContradictionPolicy(_ContradictionPolicy, metaclass=_ContradictionPolicyEnumTypeWrapper):
+    """What a relation says of several Facts with the same subject. docs/decisions/0011 says it precisely."""
+
+CONTRADICTION_POLICY_UNSPECIFIED: ContradictionPolicy.ValueType  # 0
+"""Not given; refused in requests."""
+CONTRADICTION_POLICY_MANY: ContradictionPolicy.ValueType  # 1
+"""Each statement holds by itself; a relation that was given no policy has this one."""
+CONTRADICTION_POLICY_SINGLE: ContradictionPolicy.ValueType  # 2
+"""At any moment one object holds: of what stands, that of the greatest trust, then of the latest telling."""
+CONTRADICTION_POLICY_SET: ContradictionPolicy.ValueType  # 3
+"""What one Episode says at one time is the whole set: it holds or falls together, by the same rank."""
+Global___ContradictionPolicy: _TypeAlias = ContradictionPolicy  # noqa: Y015
+
 class _RunState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -607,6 +635,42 @@ class Fact(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 
 Global___Fact: _TypeAlias = Fact  # noqa: Y015
+
+@_typing.final
+class RelationPolicy(_message.Message):
+    """One version of a relation's policy. It counts from its commit on, until a later one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELATION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    relation: _builtins.str
+    """The relation, in snake_case."""
+    policy: Global___ContradictionPolicy.ValueType
+    """Its policy."""
+    seq: _builtins.int
+    """The place of that commit in the order of all commits of this store."""
+    @_builtins.property
+    def recorded_at(self) -> _timestamp_pb2.Timestamp:
+        """When this store committed it."""
+
+    def __init__(
+        self,
+        *,
+        relation: _builtins.str = ...,
+        policy: Global___ContradictionPolicy.ValueType = ...,
+        recorded_at: _timestamp_pb2.Timestamp | None = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_at", b"recorded_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "recorded_at", b"recorded_at", "relation", b"relation", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelationPolicy: _TypeAlias = RelationPolicy  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):

@@ -887,6 +887,352 @@ class NeighboursResponse(_message.Message):
 Global___NeighboursResponse: _TypeAlias = NeighboursResponse  # noqa: Y015
 
 @_typing.final
+class PathsRequest(_message.Message):
+    """A request of Paths."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    start: _builtins.str
+    """The Entity to start from, by name."""
+    end: _builtins.str
+    """The Entity to arrive at, by name; another one."""
+    hops: _builtins.int
+    """How many Facts a path may have: 0 means 4; at most 4."""
+    limit: _builtins.int
+    """At most so many paths: 0 means 10; at most 100."""
+    @_builtins.property
+    def as_of(self) -> _concept_pb2.AsOf:
+        """The point in time."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        start: _builtins.str = ...,
+        end: _builtins.str = ...,
+        hops: _builtins.int = ...,
+        as_of: _concept_pb2.AsOf | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "end", b"end", "hops", b"hops", "limit", b"limit", "namespace", b"namespace", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PathsRequest: _TypeAlias = PathsRequest  # noqa: Y015
+
+@_typing.final
+class PathsResponse(_message.Message):
+    """A response of Paths."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATHS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    """True where there may be more: the limit was reached, or so many Entities that the search ended."""
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___Path]:
+        """The paths, shortest first, then by the ids of their Facts in turn. None passes an Entity twice."""
+
+    @_builtins.property
+    def as_of(self) -> _concept_pb2.AsOf:
+        """The point in time that was answered for."""
+
+    def __init__(
+        self,
+        *,
+        paths: _abc.Iterable[Global___Path] | None = ...,
+        as_of: _concept_pb2.AsOf | None = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "paths", b"paths", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PathsResponse: _TypeAlias = PathsResponse  # noqa: Y015
+
+@_typing.final
+class Path(_message.Message):
+    """One way from an Entity to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Fact]:
+        """The Facts on the way, each with the Entity where the one before it ended; in either direction."""
+
+    def __init__(
+        self,
+        *,
+        facts: _abc.Iterable[_concept_pb2.Fact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Path: _TypeAlias = Path  # noqa: Y015
+
+@_typing.final
+class ChangesRequest(_message.Message):
+    """A request of Changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    ENTITY_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    entity: _builtins.str
+    """Only Facts about this Entity, by name; empty means all."""
+    relation: _builtins.str
+    """Only this relation; empty means all."""
+    limit: _builtins.int
+    """At most so many Facts in each list: 0 means 100; at most 1,000."""
+    @_builtins.property
+    def before(self) -> _concept_pb2.AsOf:
+        """The first point in time; required."""
+
+    @_builtins.property
+    def after(self) -> _concept_pb2.AsOf:
+        """The second; absent means now. It need not be the later one."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        before: _concept_pb2.AsOf | None = ...,
+        after: _concept_pb2.AsOf | None = ...,
+        entity: _builtins.str = ...,
+        relation: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "entity", b"entity", "limit", b"limit", "namespace", b"namespace", "relation", b"relation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangesRequest: _TypeAlias = ChangesRequest  # noqa: Y015
+
+@_typing.final
+class ChangesResponse(_message.Message):
+    """A response of Changes. First `belief`, then `world`: the two together lead from what held as of `before` to what
+    holds as of `after`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BELIEF_FIELD_NUMBER: _builtins.int
+    WORLD_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def belief(self) -> Global___Difference:
+        """Both points speak of `before.valid_at`: what is said of it by `after`, against what was said by `before`."""
+
+    @_builtins.property
+    def world(self) -> Global___Difference:
+        """Both points speak by what `after` knows: what holds at `after.valid_at`, against what held at `before.valid_at`."""
+
+    @_builtins.property
+    def before(self) -> _concept_pb2.AsOf:
+        """The first point in time that was answered for."""
+
+    @_builtins.property
+    def after(self) -> _concept_pb2.AsOf:
+        """The second."""
+
+    def __init__(
+        self,
+        *,
+        belief: Global___Difference | None = ...,
+        world: Global___Difference | None = ...,
+        before: _concept_pb2.AsOf | None = ...,
+        after: _concept_pb2.AsOf | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "belief", b"belief", "world", b"world"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "belief", b"belief", "world", b"world"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangesResponse: _TypeAlias = ChangesResponse  # noqa: Y015
+
+@_typing.final
+class Difference(_message.Message):
+    """The difference between two answers, by statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAINED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    GAINED_TOTAL_FIELD_NUMBER: _builtins.int
+    LOST_TOTAL_FIELD_NUMBER: _builtins.int
+    gained_total: _builtins.int
+    """How many were gained in all, also beyond the limit."""
+    lost_total: _builtins.int
+    """How many were lost in all."""
+    @_builtins.property
+    def gained(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Fact]:
+        """What holds in the second and not in the first, by (told_at, seq)."""
+
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Fact]:
+        """What holds in the first and not in the second, by (told_at, seq)."""
+
+    def __init__(
+        self,
+        *,
+        gained: _abc.Iterable[_concept_pb2.Fact] | None = ...,
+        lost: _abc.Iterable[_concept_pb2.Fact] | None = ...,
+        gained_total: _builtins.int = ...,
+        lost_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gained", b"gained", "gained_total", b"gained_total", "lost", b"lost", "lost_total", b"lost_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class SetRelationPolicyRequest(_message.Message):
+    """A request of SetRelationPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    request_id: _builtins.str
+    """The caller's own id of this write."""
+    relation: _builtins.str
+    """The relation, in snake_case."""
+    policy: _concept_pb2.ContradictionPolicy.ValueType
+    """What it says of several Facts with the same subject."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        relation: _builtins.str = ...,
+        policy: _concept_pb2.ContradictionPolicy.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "policy", b"policy", "relation", b"relation", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRelationPolicyRequest: _TypeAlias = SetRelationPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetRelationPolicyResponse(_message.Message):
+    """A response of SetRelationPolicy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> _concept_pb2.RelationPolicy:
+        """The version that counts now: a new one, or the last one where it says the same."""
+
+    def __init__(
+        self,
+        *,
+        policy: _concept_pb2.RelationPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRelationPolicyResponse: _TypeAlias = SetRelationPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ListRelationPoliciesRequest(_message.Message):
+    """A request of ListRelationPolicies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    @_builtins.property
+    def as_of(self) -> _concept_pb2.AsOf:
+        """The point in time on the axis of commits (`recorded_by`, `seq`); `valid_at` and `told_by` are refused here."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        as_of: _concept_pb2.AsOf | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRelationPoliciesRequest: _TypeAlias = ListRelationPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class ListRelationPoliciesResponse(_message.Message):
+    """A response of ListRelationPolicies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.RelationPolicy]:
+        """By relation; one that is not listed has MANY."""
+
+    @_builtins.property
+    def as_of(self) -> _concept_pb2.AsOf:
+        """The point in time that was answered for."""
+
+    def __init__(
+        self,
+        *,
+        policies: _abc.Iterable[_concept_pb2.RelationPolicy] | None = ...,
+        as_of: _concept_pb2.AsOf | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRelationPoliciesResponse: _TypeAlias = ListRelationPoliciesResponse  # noqa: Y015
+
+@_typing.final
 class TimelineRequest(_message.Message):
     """A request of Timeline."""
 
@@ -1190,6 +1536,7 @@ class MemoryRecord(_message.Message):
 
     EPISODE_FIELD_NUMBER: _builtins.int
     FACT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def episode(self) -> Global___EpisodeRecord:
         """An Episode with its Concepts and vectors."""
@@ -1198,17 +1545,22 @@ class MemoryRecord(_message.Message):
     def fact(self) -> _concept_pb2.Fact:
         """A version of a Fact."""
 
+    @_builtins.property
+    def policy(self) -> _concept_pb2.RelationPolicy:
+        """The policy of a relation, as it was when the export began; its own `recorded_at` and `seq` are not kept."""
+
     def __init__(
         self,
         *,
         episode: Global___EpisodeRecord | None = ...,
         fact: _concept_pb2.Fact | None = ...,
+        policy: _concept_pb2.RelationPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "policy", b"policy", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "policy", b"policy", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["episode", "fact"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["episode", "fact", "policy"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -1287,22 +1639,26 @@ class ImportResponse(_message.Message):
     EPISODES_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """Episodes written."""
     facts: _builtins.int
     """Versions of Facts written."""
     duplicates: _builtins.int
     """Things that were there already."""
+    policies: _builtins.int
+    """Policies of relations written."""
     def __init__(
         self,
         *,
         episodes: _builtins.int = ...,
         facts: _builtins.int = ...,
         duplicates: _builtins.int = ...,
+        policies: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicates", b"duplicates", "episodes", b"episodes", "facts", b"facts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicates", b"duplicates", "episodes", b"episodes", "facts", b"facts", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -88,6 +88,26 @@ class MemoryServiceStub:
                 request_serializer=sapience_dot_v1_dot_memory__pb2.NeighboursRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.NeighboursResponse.FromString,
                 _registered_method=True)
+        self.Paths = channel.unary_unary(
+                '/sapience.v1.MemoryService/Paths',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.PathsRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.PathsResponse.FromString,
+                _registered_method=True)
+        self.Changes = channel.unary_unary(
+                '/sapience.v1.MemoryService/Changes',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.ChangesRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.ChangesResponse.FromString,
+                _registered_method=True)
+        self.SetRelationPolicy = channel.unary_unary(
+                '/sapience.v1.MemoryService/SetRelationPolicy',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.SetRelationPolicyRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.SetRelationPolicyResponse.FromString,
+                _registered_method=True)
+        self.ListRelationPolicies = channel.unary_unary(
+                '/sapience.v1.MemoryService/ListRelationPolicies',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.ListRelationPoliciesRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.ListRelationPoliciesResponse.FromString,
+                _registered_method=True)
         self.Timeline = channel.unary_unary(
                 '/sapience.v1.MemoryService/Timeline',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.TimelineRequest.SerializeToString,
@@ -197,8 +217,36 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Paths(self, request, context):
+        """The ways from one Entity to another over Facts that hold as of a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Changes(self, request, context):
+        """What changed between two points in time: in the world, and in what is believed of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRelationPolicy(self, request, context):
+        """Says how Facts of a relation contradict each other, from this commit on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRelationPolicies(self, request, context):
+        """The policies of the relations that were given one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Timeline(self, request, context):
-        """Episodes and Facts in the order of time.
+        """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -291,6 +339,26 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Neighbours,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.NeighboursRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.NeighboursResponse.SerializeToString,
+            ),
+            'Paths': grpc.unary_unary_rpc_method_handler(
+                    servicer.Paths,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.PathsRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.PathsResponse.SerializeToString,
+            ),
+            'Changes': grpc.unary_unary_rpc_method_handler(
+                    servicer.Changes,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.ChangesRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.ChangesResponse.SerializeToString,
+            ),
+            'SetRelationPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRelationPolicy,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.SetRelationPolicyRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.SetRelationPolicyResponse.SerializeToString,
+            ),
+            'ListRelationPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRelationPolicies,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.ListRelationPoliciesRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.ListRelationPoliciesResponse.SerializeToString,
             ),
             'Timeline': grpc.unary_unary_rpc_method_handler(
                     servicer.Timeline,
@@ -597,6 +665,114 @@ class MemoryService:
             '/sapience.v1.MemoryService/Neighbours',
             sapience_dot_v1_dot_memory__pb2.NeighboursRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.NeighboursResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Paths(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Paths',
+            sapience_dot_v1_dot_memory__pb2.PathsRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.PathsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Changes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Changes',
+            sapience_dot_v1_dot_memory__pb2.ChangesRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.ChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRelationPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/SetRelationPolicy',
+            sapience_dot_v1_dot_memory__pb2.SetRelationPolicyRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.SetRelationPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRelationPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ListRelationPolicies',
+            sapience_dot_v1_dot_memory__pb2.ListRelationPoliciesRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.ListRelationPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

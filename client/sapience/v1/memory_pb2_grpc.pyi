@@ -57,8 +57,16 @@ class MemoryServiceStub:
     """Every version of the Facts of a subject, oldest commit first."""
     Neighbours: _grpc.UnaryUnaryMultiCallable[_memory_pb2.NeighboursRequest, _memory_pb2.NeighboursResponse]
     """The Facts around an Entity that hold as of a time."""
+    Paths: _grpc.UnaryUnaryMultiCallable[_memory_pb2.PathsRequest, _memory_pb2.PathsResponse]
+    """The ways from one Entity to another over Facts that hold as of a time."""
+    Changes: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ChangesRequest, _memory_pb2.ChangesResponse]
+    """What changed between two points in time: in the world, and in what is believed of it."""
+    SetRelationPolicy: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SetRelationPolicyRequest, _memory_pb2.SetRelationPolicyResponse]
+    """Says how Facts of a relation contradict each other, from this commit on."""
+    ListRelationPolicies: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ListRelationPoliciesRequest, _memory_pb2.ListRelationPoliciesResponse]
+    """The policies of the relations that were given one."""
     Timeline: _grpc.UnaryUnaryMultiCallable[_memory_pb2.TimelineRequest, _memory_pb2.TimelineResponse]
-    """Episodes and Facts in the order of time."""
+    """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]
     """Deletes Episodes and all that was derived from them, and leaves an audit record with no content."""
     Dream: _grpc.UnaryUnaryMultiCallable[_memory_pb2.DreamRequest, _memory_pb2.DreamResponse]
@@ -99,8 +107,16 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Every version of the Facts of a subject, oldest commit first."""
     Neighbours: _aio.UnaryUnaryMultiCallable[_memory_pb2.NeighboursRequest, _memory_pb2.NeighboursResponse]  # type: ignore[assignment]
     """The Facts around an Entity that hold as of a time."""
+    Paths: _aio.UnaryUnaryMultiCallable[_memory_pb2.PathsRequest, _memory_pb2.PathsResponse]  # type: ignore[assignment]
+    """The ways from one Entity to another over Facts that hold as of a time."""
+    Changes: _aio.UnaryUnaryMultiCallable[_memory_pb2.ChangesRequest, _memory_pb2.ChangesResponse]  # type: ignore[assignment]
+    """What changed between two points in time: in the world, and in what is believed of it."""
+    SetRelationPolicy: _aio.UnaryUnaryMultiCallable[_memory_pb2.SetRelationPolicyRequest, _memory_pb2.SetRelationPolicyResponse]  # type: ignore[assignment]
+    """Says how Facts of a relation contradict each other, from this commit on."""
+    ListRelationPolicies: _aio.UnaryUnaryMultiCallable[_memory_pb2.ListRelationPoliciesRequest, _memory_pb2.ListRelationPoliciesResponse]  # type: ignore[assignment]
+    """The policies of the relations that were given one."""
     Timeline: _aio.UnaryUnaryMultiCallable[_memory_pb2.TimelineRequest, _memory_pb2.TimelineResponse]  # type: ignore[assignment]
-    """Episodes and Facts in the order of time."""
+    """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]  # type: ignore[assignment]
     """Deletes Episodes and all that was derived from them, and leaves an audit record with no content."""
     Dream: _aio.UnaryUnaryMultiCallable[_memory_pb2.DreamRequest, _memory_pb2.DreamResponse]  # type: ignore[assignment]
@@ -200,12 +216,44 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """The Facts around an Entity that hold as of a time."""
 
     @_abc_1.abstractmethod
+    def Paths(
+        self,
+        request: _memory_pb2.PathsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.PathsResponse, _abc.Awaitable[_memory_pb2.PathsResponse]]:
+        """The ways from one Entity to another over Facts that hold as of a time."""
+
+    @_abc_1.abstractmethod
+    def Changes(
+        self,
+        request: _memory_pb2.ChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ChangesResponse, _abc.Awaitable[_memory_pb2.ChangesResponse]]:
+        """What changed between two points in time: in the world, and in what is believed of it."""
+
+    @_abc_1.abstractmethod
+    def SetRelationPolicy(
+        self,
+        request: _memory_pb2.SetRelationPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.SetRelationPolicyResponse, _abc.Awaitable[_memory_pb2.SetRelationPolicyResponse]]:
+        """Says how Facts of a relation contradict each other, from this commit on."""
+
+    @_abc_1.abstractmethod
+    def ListRelationPolicies(
+        self,
+        request: _memory_pb2.ListRelationPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ListRelationPoliciesResponse, _abc.Awaitable[_memory_pb2.ListRelationPoliciesResponse]]:
+        """The policies of the relations that were given one."""
+
+    @_abc_1.abstractmethod
     def Timeline(
         self,
         request: _memory_pb2.TimelineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.TimelineResponse, _abc.Awaitable[_memory_pb2.TimelineResponse]]:
-        """Episodes and Facts in the order of time."""
+        """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
 
     @_abc_1.abstractmethod
     def Forget(
