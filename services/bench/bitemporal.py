@@ -58,11 +58,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A group in a record: the commit of every step, and the step of every version."""
+    """A group in a record: the commit of every step, the step of every version, and all there is in the end."""
 
     namespace: str
     commits: list[tuple[int, int]]
     steps: dict[str, int]
+    facts: list[Fact]
+    policies: dict[str, Contradiction]
 
 
 def run(seed: int, count: int, neo4j: str) -> Report:
@@ -135,13 +137,14 @@ def _measure(record: Record, seed: int, sizes: Sequence[int]) -> Tally:
 def _write(record: Record, namespace: str, group: Group) -> Written:
     """Every step with a commit of its own; what comes between two changes of policy in one transaction."""
     witnesses = _witnesses(record, namespace)
-    written = Written(namespace, [], {})
+    written = Written(namespace, [], {}, [], {})
     waiting: list[NewFact] = []
 
     def flush() -> None:
         for fact in record.assert_facts(namespace, waiting):
             written.steps[fact.id] = len(written.commits)
             written.commits.append((fact.seq, fact.recorded_at))
+            written.facts.append(fact)
         waiting.clear()
 
     for step in group.steps:
@@ -151,6 +154,7 @@ def _write(record: Record, namespace: str, group: Group) -> Written:
         flush()
         policy = record.set_policy(namespace, _relation(step.relation), step.policy)
         written.commits.append((policy.seq, policy.recorded_at))
+        written.policies[policy.relation] = policy.policy
     flush()
     return written
 
@@ -208,9 +212,8 @@ def _ask(record: Record, group: Group, written: Written, question: Question, tal
         if answer != truth:
             about = f"history {place}" if place < len(expected) else objects[place - len(expected)]
             show.err.print(f"{record.backend} disagrees: {where}, {about}, {question}: {answer}, not {truth}")
-    now = {one.relation: one.policy for one in record.policies(written.namespace)}
     peers = {
-        "as known now": temporal.holding(record.facts(written.namespace), AsOf(as_of.valid_at), now),
+        "as known now": temporal.holding(written.facts, AsOf(as_of.valid_at), written.policies),
         "no policies": temporal.holding(facts, as_of),
     }
     for name, held in peers.items():
