@@ -14,6 +14,8 @@
 Both searches bring in candidates, the record brings in the turns beside them, and then every one of these is judged
 on every channel from what the record keeps, so a score never depends on which search happened to find an Episode.
 
+An archived Episode is not found, but still speaks for those beside it: the question before a reply, say.
+
 A ranking is as deep as its candidates (`Recipe.candidates`, some hundred Episodes): recall finds what bears on a
 question, and does not list all there is. What was not told by `as_of` is neither found nor speaks for a neighbour;
 IDF alone counts the namespace as it is now. It reads and never writes, calls no model, and may run on many threads.
@@ -22,7 +24,6 @@ IDF alone counts the namespace as it is now. It reads and never writes, calls no
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -42,14 +43,13 @@ from core.nouns import (
     StoredConcept,
 )
 from core.ports import Index, Record
-from memory.analysis import idf, named_speakers, query_terms, terms, without_names
+from memory.analysis import asks, idf, named_speakers, query_terms, terms, without_names
+from memory.archived import archived_since, with_dense, with_sparse
 from memory.fusion import Channel, Contribution, Fused, fuse
 from memory.recipes import Recipe, recipe_named
 
 BYTES_PER_TOKEN = 4
 """What a token budget counts: close to the rate of common tokenisers on English, and the same for every model."""
-_QUESTION = re.compile(r"[?\uff1f\u061f][^\w\s]*\s*$")
-"""A question mark at the end, of Latin, East Asian or Arabic script, maybe with a quote or a bracket after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Recall:
         return dense_text(text, self._record.speakers(namespace))
 
     def search(self, query: RecallQuery) -> RecallResult:
-        """Finds the Episodes that bear on the query. Seven calls to the stores, however many candidates there are.
+        """Finds the Episodes that bear on the query. Eight calls to the stores, however many candidates there are.
 
         Raises InvalidArgument (recipe, vector, limit, offset, token_budget), NotFound (NAMESPACE_NOT_FOUND), and
         FailedPrecondition (SPACE_MISMATCH) where the namespace's vectors are in another space.
@@ -150,12 +150,16 @@ class Recall:
     ) -> list[list[ScoredConcept]]:
         found = []
         # Not the offset: all pages of a query are cut from one ranking.
-        scope = (max(recipe.candidates, query.limit), query.where, query.as_of)
+        limit = max(recipe.candidates, query.limit)
+        scope = (limit, query.where, query.as_of)
+        apart = archived_since(self._record, query.namespace, query.where, query.as_of)
         if vector is not None and recipe.dense:
-            found.append(self._index.search_dense(query.space, query.namespace, vector, *scope))
+            dense = self._index.search_dense(query.space, query.namespace, vector, *scope)
+            found.append(with_dense(dense, apart, vector, limit) if apart else dense)
         if weights and recipe.sparse:
             asked = Sparse(tuple(weights), tuple(weights.values()))
-            found.append(self._index.search_sparse(query.space, query.namespace, asked, *scope))
+            sparse = self._index.search_sparse(query.space, query.namespace, asked, *scope)
+            found.append(with_sparse(sparse, apart, asked, limit) if apart else sparse)
         return found
 
     def _pool(self, query: RecallQuery, recipe: Recipe, found: Iterable[str]) -> _Pool:
@@ -263,7 +267,7 @@ def _matches(
         for term, product in products.items():
             match.terms[term] = max(match.terms.get(term, 0.0), product)
     for key, match in matches.items():
-        stated = [not _QUESTION.search(one.concept.span.text) for one in stored[key]]
+        stated = [not asks(one.concept.span.text) for one in stored[key]]
         match.statement, match.asks = sum(stated) / len(stated), not stated[-1]
     return matches
 
@@ -307,7 +311,11 @@ def _ranked(
     if recipe.statement:
         channels.append(Channel("statement", recipe.statement, {key: m.statement for key, m in matches.items()}))
     ranked = fuse(recipe.fusion, channels, matches)
-    return [fused for fused in ranked if query.where.allows(pool.episodes[fused.id], query.as_of)]
+    return [
+        fused
+        for fused in ranked
+        if query.where.allows(episode := pool.episodes[fused.id], query.as_of) and not episode.archived(query.as_of)
+    ]
 
 
 def _sparse(key: str, pool: _Pool, matches: Mapping[str, _Match], carry: float) -> float:

@@ -15,7 +15,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -43,6 +43,9 @@ _INDEXES = {
     "episode_by_place": ("Episode", "namespace", "source_name", "conversation", "position"),
     "fact_by_commit": ("Fact", "namespace", "seq"),
     "outbox_by_namespace": ("Outbox", "namespace"),
+    "episode_archived": ("Episode", "namespace", "archived_seq"),
+    "episode_by_end": ("Episode", "namespace", "expires_at"),
+    "episode_held": ("Episode", "namespace", "held"),
 }
 
 
@@ -106,7 +109,7 @@ class Neo4jServer:
             session.run("CALL db.awaitIndexes(300)").consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.
-            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0, c.schema = $version"
+            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 SET c.schema = $version"
             session.run(query, version=SCHEMA_VERSION).consume()
 
     def _version(self, session: neo4j.Session) -> int:

@@ -48,9 +48,10 @@ def versions(*packages: str) -> dict[str, str]:
 
 def run_named(name: str, *, as_json: bool, seed: int, data: Path | None, seconds: float) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import rpc, sample
+    from services.bench import forget, rpc, sample
 
     benches: dict[str, Callable[[], Report]] = {
+        "forget": lambda: forget.run(_needed(data, name), seed),
         "rpc": lambda: rpc.run(seed, seconds),
         "sample": lambda: sample.run(_needed(data, name), seed),
     }
