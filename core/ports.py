@@ -157,16 +157,17 @@ class Record(Protocol):
         """
         ...
 
-    def archive(self, namespace: str, episode_ids: Sequence[str], request_id: str = "") -> Moved:
+    def archive(self, namespace: str, episode_ids: Sequence[str], request_id: str = "", asked: str = "") -> Moved:
         """Takes Episodes out of the index and keeps them whole; those that are archived already stay so.
 
         One transaction with one outbox entry. They still count in all statistics: IDF is of what the namespace was
-        told, so the ranking of the others does not move, and a thaw has nothing to undo. Raises NotFound
+        told, so the ranking of the others does not move, and a thaw has nothing to undo. `asked` says what the ids
+        were chosen by, where they were: a retry is known by that, since it would choose others. Raises NotFound
         (EPISODE_NOT_FOUND), FailedPrecondition (EPISODE_HELD).
         """
         ...
 
-    def thaw(self, namespace: str, episode_ids: Sequence[str], request_id: str = "") -> Moved:
+    def thaw(self, namespace: str, episode_ids: Sequence[str], request_id: str = "", asked: str = "") -> Moved:
         """Puts archived Episodes into the index again, as they were, with no encoder. Raises NotFound."""
         ...
 

@@ -27,9 +27,9 @@ _STUBS: dict[Service, type] = {
 _SAFE_TO_RETRY = {
     "sapience.v1.PerceptionService": ["Encode", "ListModels"],
     "sapience.v1.MemoryService": [
-        "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Timeline", "Stats",
+        "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Timeline", "Stats", "GetKeeping",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
-        "Remember", "AssertFact", "RetractFact", "Forget",
+        "Remember", "AssertFact", "RetractFact", "Forget", "Archive", "Thaw", "SetHold", "SetExpiry",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
     "sapience.v1.ControllerService": ["Status"],

@@ -32,11 +32,11 @@ _PAGE = 256
 class KeepingRecord(NumberedRecord):
     """The part of `core.ports.Record` that this module is about; each method does what the port says."""
 
-    def archive(self, namespace: str, episode_ids: Sequence[str], request_id: str = "") -> Moved:
-        return self._moved(namespace, episode_ids, request_id, archive=True)
+    def archive(self, namespace: str, episode_ids: Sequence[str], request_id: str = "", asked: str = "") -> Moved:
+        return self._moved(namespace, episode_ids, request_id, asked, archive=True)
 
-    def thaw(self, namespace: str, episode_ids: Sequence[str], request_id: str = "") -> Moved:
-        return self._moved(namespace, episode_ids, request_id, archive=False)
+    def thaw(self, namespace: str, episode_ids: Sequence[str], request_id: str = "", asked: str = "") -> Moved:
+        return self._moved(namespace, episode_ids, request_id, asked, archive=False)
 
     def archived_concepts(self, namespace: str, as_of: AsOf) -> Iterator[tuple[Episode, list[StoredConcept]]]:
         def last(tx: Transaction) -> int:
@@ -122,9 +122,11 @@ class KeepingRecord(NumberedRecord):
     def add_uses(self, namespace: str, uses: Mapping[str, tuple[int, int]]) -> None:
         self._store.write(lambda tx: tx.add_uses(held_of(tx, namespace), uses))
 
-    def _moved(self, namespace: str, episode_ids: Sequence[str], request_id: str, *, archive: bool) -> Moved:
+    def _moved(
+        self, namespace: str, episode_ids: Sequence[str], request_id: str, chosen_by: str, *, archive: bool
+    ) -> Moved:
         kind = "archive" if archive else "thaw"
-        asked = rows.digest(list(episode_ids))
+        asked = rows.digest("chosen", chosen_by) if chosen_by else rows.digest(list(episode_ids))
 
         def work(tx: Transaction) -> Moved:
             held = held_of(tx, namespace)

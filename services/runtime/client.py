@@ -13,9 +13,9 @@ from services.runtime.interceptors import INTERNAL
 IDEMPOTENT = {
     "sapience.v1.PerceptionService": ["Segment", "Encode", "Decode", "ListModels"],
     "sapience.v1.MemoryService": [
-        "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Timeline", "Stats",
+        "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Timeline", "Stats", "GetKeeping",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
-        "Remember", "AssertFact", "RetractFact", "Forget",
+        "Remember", "AssertFact", "RetractFact", "Forget", "Archive", "Thaw", "SetHold", "SetExpiry",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
     "sapience.v1.ControllerService": ["Status", "Goals", "SelfPrompts", "Runs"],

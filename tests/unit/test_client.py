@@ -35,6 +35,12 @@ EVERY_CALL: list[Description] = [
     memory.remember("text"),
     memory.recall("text"),
     memory.forget(speaker="Nora"),
+    memory.archive(share=0.3, dry_run=True),
+    memory.thaw(all=True),
+    memory.set_hold("case", episode_ids=["id"]),
+    memory.set_expiry(None, episode_ids=["id"]),
+    memory.set_time_to_live(timedelta(days=1)),
+    memory.keeping(["id"]),
     memory.export(),
     memory.stats(),
     facts.assert_fact("Nora", "lives_in", entity="Bremen"),
@@ -77,7 +83,9 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
     for name in retried["name"]:
         service = name["service"].rpartition(".")[2].removesuffix("Service").lower()
         rpc = rpc_of(service, name["method"])
-        writes = name["method"] in ("Remember", "AssertFact", "RetractFact", "Forget")
+        writes = name["method"] in (
+            "Remember", "AssertFact", "RetractFact", "Forget", "Archive", "Thaw", "SetHold", "SetExpiry",
+        )  # fmt: skip
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
         assert not rpc.server_streaming
@@ -461,12 +469,12 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 # ---- the library as a whole ----
 
 PUBLIC = """
-AlreadyExists Answer AsOf AsyncClient AsyncStream Budget Cancelled ChannelScore ChatMessage Check Citation Client
-Concept DeadlineExceeded DraftRetracted Entity Episode Event Fact FailedPrecondition Forgotten Hit ImportResult Internal
-Interval InvalidArgument Model ModelKind Namespace NewEpisode NotFound PermissionDenied Precision RecallPage Recalled
-Remembered ResourceExhausted SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thought
-TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio
-connect errors to_dict
+AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled ChannelScore ChatMessage Check Citation
+Client Concept DeadlineExceeded DraftRetracted Entity Episode Event Expiry Fact FailedPrecondition Forgotten Hit
+ImportResult Internal Interval Keeping InvalidArgument Model ModelKind Namespace NewEpisode NotFound PermissionDenied
+Precision RecallPage Recalled Remembered ResourceExhausted Retained SapienceError ServiceStatus SourceKind Stats
+StopReason Stream SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated
+Unavailable Unimplemented Usage Verdict Wording aio connect errors to_dict
 """.split()
 
 
