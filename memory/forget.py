@@ -24,8 +24,8 @@ ever used:
   the tenth.
 
 `SURPRISE`, and that questions count for their replies alone, were chosen on five LoCoMo conversations by leaving each
-out in turn; all five gave the same. Nothing here reads names, ids or any one language. It does not know what an Episode means: a short sentence of common words
-that changes everything is weak until it is used, or held.
+out in turn; all five gave the same. Nothing here reads names, ids or any one language. It does not know what an Episode
+means: a short sentence of common words that changes everything is weak until it is used, or held.
 """
 
 from __future__ import annotations

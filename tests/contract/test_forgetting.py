@@ -50,7 +50,7 @@ def test_the_weakest_half_is_listed_then_archived_and_comes_back(memory: Any, na
     assert sorted(found(memory, namespace)) == sorted([told[1], told[3]])
     assert sorted(found(memory, namespace, as_of={"seq": before.as_of.seq})) == sorted(told)
     assert memory.Archive(request).episodes == 0, "the share is reached"
-    counted = stats(memory, namespace)
+    counted = memory.Stats(pb.StatsRequest(namespace=namespace))
     assert (counted.episodes, counted.archived, counted.indexed) == (4, 2, counted.concepts - 2)
     thawed = memory.Thaw(pb.ThawRequest(namespace=namespace, all=True))
     assert (thawed.episodes, thawed.concepts) == (2, 2)
