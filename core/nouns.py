@@ -113,6 +113,12 @@ class Episode:
     external_id: str
     recorded_at: Micros
     seq: int
+    archived_seq: int = 0
+    """The commit that archived it, 0 while it is not: no longer found, kept whole. It says nothing of what was told."""
+
+    def archived(self, as_of: AsOf) -> bool:
+        """Whether it had been archived by then."""
+        return 0 < self.archived_seq <= as_of.seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,9 +367,57 @@ class Forgotten:
     audit_id: str = ""
 
 
+class Expiry(IntEnum):
+    """What becomes of an Episode whose time is over. The numbers are those of the wire."""
+
+    ARCHIVE = 1
+    DELETE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long an Episode is kept, and what it was used for: the store's own business, as `recorded_at` is."""
+
+    episode_id: str
+    holds: tuple[str, ...] = ()
+    """The legal holds it is under, by name: while there is one, it is neither archived nor deleted."""
+    expires_at: Micros | None = None
+    expiry: Expiry = Expiry.ARCHIVE
+    uses: int = 0
+    """How often it was cited."""
+    used_at: Micros | None = None
+    """When it was cited last."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToLive:
+    """How long a namespace keeps an Episode that has no end of its own, counted from `recorded_at`."""
+
+    microseconds: Micros
+    expiry: Expiry = Expiry.ARCHIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What an archival or a thaw changed: the Episodes that were not so already."""
+
+    episode_ids: tuple[str, ...]
+    concepts: int
+    seq: int
+    """The commit; 0 where nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What reached its end: how many Episodes were archived, and how many deleted."""
+
+    archived: int = 0
+    deleted: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
-    """What the record holds, of one namespace or of all."""
+    """What the record holds, of one namespace or of all. Archived Episodes count among the others."""
 
     episodes: int
     concepts: int
@@ -371,3 +425,5 @@ class RecordCounts:
     facts: int
     seq: int
     outbox_pending: int
+    archived_episodes: int = 0
+    archived_concepts: int = 0

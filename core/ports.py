@@ -6,7 +6,7 @@ raise `core.errors` only: a driver's error becomes Unavailable (the store does n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from core.nouns import (
@@ -15,10 +15,14 @@ from core.nouns import (
     Contradiction,
     Episode,
     EpisodeFilter,
+    Expired,
+    Expiry,
     Fact,
     Float32,
     Forgotten,
     IndexPoint,
+    Keeping,
+    Moved,
     Namespace,
     NewFact,
     OutboxEntry,
@@ -31,6 +35,7 @@ from core.nouns import (
     Sparse,
     StoredConcept,
     TermStatistics,
+    TimeToLive,
 )
 
 
@@ -174,6 +179,75 @@ class Record(Protocol):
         """Deletes the Episodes that all given selectors select, their Concepts, term counts and Facts.
 
         Leaves an audit row with a random id, counts and the time, and no content. At least one selector is given.
+        Raises FailedPrecondition (EPISODE_HELD) where one of them is under a legal hold, and then deletes none;
+        `delete_namespace` does as well.
+        """
+        ...
+
+    def archive(self, namespace: str, episode_ids: Sequence[str], request_id: str = "", asked: str = "") -> Moved:
+        """Takes Episodes out of the index and keeps them whole; those that are archived already stay so.
+
+        One transaction with one outbox entry. They still count in all statistics: IDF is of what the namespace was
+        told, so the ranking of the others does not move, and a thaw has nothing to undo. `asked` says what the ids
+        were chosen by, where they were: a retry is known by that, since it would choose others. Raises NotFound
+        (EPISODE_NOT_FOUND), FailedPrecondition (EPISODE_HELD).
+        """
+        ...
+
+    def thaw(self, namespace: str, episode_ids: Sequence[str], request_id: str = "", asked: str = "") -> Moved:
+        """Puts archived Episodes into the index again, as they were, with no encoder. Raises NotFound."""
+        ...
+
+    def archived_concepts(self, namespace: str, as_of: AsOf) -> Iterator[tuple[Episode, list[StoredConcept]]]:
+        """Archived Episodes that were committed, but not archived, by `as_of.seq`, by (archived_seq, id).
+
+        What a strict as-of read looks through in place of the index, which no longer has them.
+        """
+        ...
+
+    def keepings(self, namespace: str, episode_ids: Sequence[str]) -> dict[str, Keeping]:
+        """How those of the Episodes are kept that exist."""
+        ...
+
+    def set_hold(
+        self, namespace: str, episode_ids: Sequence[str], hold: str, *, release: bool = False, request_id: str = ""
+    ) -> int:
+        """Puts Episodes under a legal hold of that name, or releases them from it; returns how many changed.
+
+        Raises NotFound (EPISODE_NOT_FOUND), and then changes none.
+        """
+        ...
+
+    def set_expiry(
+        self,
+        namespace: str,
+        episode_ids: Sequence[str],
+        expires_at: int | None,
+        expiry: Expiry = Expiry.ARCHIVE,
+        request_id: str = "",
+    ) -> int:
+        """Sets when Episodes end, and how; None leaves it to the namespace. Returns how many there are.
+
+        Raises NotFound (EPISODE_NOT_FOUND), and then changes none.
+        """
+        ...
+
+    def set_time_to_live(self, namespace: str, given: TimeToLive | None) -> None:
+        """Sets how long a namespace keeps what has no end of its own; None means for good."""
+        ...
+
+    def time_to_live(self, namespace: str) -> TimeToLive | None:
+        """What was set."""
+        ...
+
+    def expire(self, namespace: str, now: int, limit: int) -> Expired:
+        """Archives or deletes Episodes whose end is at or before `now`, at most so many, but those under a hold."""
+        ...
+
+    def add_uses(self, namespace: str, uses: Mapping[str, tuple[int, int]]) -> None:
+        """Counts citations: for each Episode how many came, and the time of the last. Unknown ids count nothing.
+
+        Makes no commit: a count says nothing of what was told.
         """
         ...
 
@@ -182,7 +256,7 @@ class Record(Protocol):
         ...
 
     def concept_ids(self, namespace: str) -> Iterator[str]:
-        """Every Concept id, ascending: what the index must hold."""
+        """Every Concept id but those of archived Episodes, ascending: what the index must hold."""
         ...
 
     def outbox(self, limit: int) -> list[OutboxEntry]:

@@ -51,6 +51,9 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _PLAIN_WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: a run of them is cut into pairs of characters, the usual stand-in for words.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+QUESTION_MARKS = "?\uff1f\u061f"
+"""Of Latin, East Asian and Arabic script."""
+_QUESTION = re.compile(rf"[{QUESTION_MARKS}][^\w\s]*\s*$")
 _stemmers = threading.local()
 
 
@@ -91,6 +94,11 @@ def idf(statistics: TermStatistics, term: int) -> float:
 def terms(text: str, language: str = "english") -> list[int]:
     """The term ids of a text, in order, repeats kept and stop words left out."""
     return [_term_id(stem) for word in _words(text, language) if (stem := _stem(word, language))]
+
+
+def asks(text: str) -> bool:
+    """Whether it ends with a question mark, maybe with a quote or a bracket after it."""
+    return _QUESTION.search(text) is not None
 
 
 def named_speakers(text: str, speakers: Iterable[str]) -> frozenset[str]:

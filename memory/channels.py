@@ -18,7 +18,6 @@ Shapes: e Episodes, r Concepts, t distinct terms of the query.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,14 +26,11 @@ import numpy as np
 
 from core.nouns import Concept, ConceptColumns, Episode, Float32, Float64, Int64
 from memory import fusion
-from memory.analysis import episode_context, terms
+from memory.analysis import QUESTION_MARKS, asks, episode_context, terms
 from memory.expected import asks_for_amount, holds_amount
 from memory.fusion import Channel
 from memory.recipes import Recipe
 
-_MARKS = "?\uff1f\u061f"
-_QUESTION = re.compile(r"[?\uff1f\u061f][^\w\s]*\s*$")
-"""A question mark at the end, of Latin, East Asian or Arabic script, maybe with a quote or a bracket after it."""
 FEEDBACK_HITS = 5
 FEEDBACK_TERMS = 12
 FEEDBACK_SHARPNESS = 0.35
@@ -68,11 +64,11 @@ class Pool:
         """Shape [r]: 1 for a Concept that states, 0 for one that asks."""
         states = np.ones(len(self.columns.ids))
         for place, episode in enumerate(self.episodes):
-            if any(mark in episode.text for mark in _MARKS):
+            if any(mark in episode.text for mark in QUESTION_MARKS):
                 text = episode.text.encode()
                 for row in np.flatnonzero(self.episode_of == place).tolist():
                     span = text[self.columns.start_bytes[row] : self.columns.end_bytes[row]]
-                    states[row] = not _QUESTION.search(span.decode())
+                    states[row] = not asks(span.decode())
         return states
 
     def best(self, per_concept: Float64) -> Float64:

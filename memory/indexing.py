@@ -59,8 +59,8 @@ class Indexer:
         space = self._record.space_of(namespace)
         if space is None:
             return Divergence(0, 0)
-        held = self._record.counts(namespace).concepts
-        if not thorough and self._index.count(space, namespace) == held:
+        held = self._record.counts(namespace)
+        if not thorough and self._index.count(space, namespace) == held.concepts - held.archived_concepts:
             return Divergence(0, 0)
         wanted = set(self._record.concept_ids(namespace))
         present = set(self._index.ids(space, namespace))
@@ -88,7 +88,7 @@ class Indexer:
             self._index.upsert(space, points)
 
     def _points(self, namespace: str, concept_ids: Sequence[str]) -> list[IndexPoint]:
-        # A namespace deleted since, or a Concept forgotten since, has its own entry further down the outbox.
+        # A namespace deleted, or a Concept forgotten or archived since, has its own entry further down the outbox.
         if namespace not in {known.name for known in self._record.namespaces()}:
             return []
         stored = self._record.concepts(namespace, concept_ids)
@@ -96,7 +96,7 @@ class Indexer:
         points = []
         for one in stored.values():
             episode = episodes.get(one.concept.episode_id)
-            if episode is None:
+            if episode is None or episode.archived_seq:
                 continue
             points.append(
                 IndexPoint(

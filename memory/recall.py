@@ -6,6 +6,8 @@ Both searches bring in candidates, the record brings in the turns beside them, a
 on every channel (see `memory.channels`) from what the record keeps, so a score never depends on which search happened
 to find an Episode.
 
+An archived Episode is not found, but still speaks for those beside it: the question before a reply, say.
+
 A ranking is as deep as its candidates (`Recipe.candidates`, some hundred Episodes): recall finds what bears on a
 question, and does not list all there is. What was not told by `as_of` is neither found nor speaks for a neighbour;
 IDF alone counts the namespace as it is now. It reads and never writes, calls no model, and may run on many threads.
@@ -34,6 +36,7 @@ from core.nouns import (
 )
 from core.ports import Index, Record
 from memory.analysis import idf, named_speakers, query_terms, terms, without_names
+from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
 from memory.fusion import Channel, Contribution, apart, fuse
 from memory.recipes import Recipe, recipe_named
@@ -103,7 +106,7 @@ class Recall:
         return dense_text(text, self._record.speakers(namespace))
 
     def search(self, query: RecallQuery) -> RecallResult:
-        """Finds the Episodes that bear on the query. Eight calls to the stores, however many candidates there are.
+        """Finds the Episodes that bear on the query. Nine calls to the stores, however many candidates there are.
 
         Raises InvalidArgument (recipe, vector, limit, offset, token_budget), NotFound (NAMESPACE_NOT_FOUND), and
         FailedPrecondition (SPACE_MISMATCH) where the namespace's vectors are in another space.
@@ -148,12 +151,16 @@ class Recall:
     ) -> list[list[ScoredConcept]]:
         found = []
         # Not the offset: all pages of a query are cut from one ranking.
-        scope = (max(recipe.candidates, query.limit), query.where, query.as_of)
+        limit = max(recipe.candidates, query.limit)
+        scope = (limit, query.where, query.as_of)
+        archived = archived_since(self._record, query.namespace, query.where, query.as_of)
         if vector is not None and recipe.dense:
-            found.append(self._index.search_dense(query.space, query.namespace, vector, *scope))
+            dense = self._index.search_dense(query.space, query.namespace, vector, *scope)
+            found.append(with_dense(dense, archived, vector, limit) if archived else dense)
         if weights and recipe.sparse:
             asked = Sparse(tuple(weights), tuple(weights.values()))
-            found.append(self._index.search_sparse(query.space, query.namespace, asked, *scope))
+            sparse = self._index.search_sparse(query.space, query.namespace, asked, *scope)
+            found.append(with_sparse(sparse, archived, asked, limit) if archived else sparse)
         return found
 
     def _pool(self, query: RecallQuery, recipe: Recipe, found: set[str]) -> Pool:
@@ -224,7 +231,11 @@ def _page(
     """The hits of one page, as many as the limit and the token budget allow."""
     pool = judged.pool
     scores = parts.sum(axis=0)
-    allowed = [place for place, one in enumerate(pool.episodes) if query.where.allows(one, query.as_of)]
+    allowed = [
+        place
+        for place, one in enumerate(pool.episodes)
+        if query.where.allows(one, query.as_of) and not one.archived(query.as_of)
+    ]
     order = apart(scores, pool.beside, recipe.apart, allowed)
     hits: list[RecallHit] = []
     left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf

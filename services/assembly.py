@@ -109,6 +109,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             RemoteEncoder(links.to("perception")),
             SystemClock(),
             index_wait_s=settings.index_wait_s,
+            sweep_s=settings.sweep_s,
         )
     )
 
@@ -118,6 +119,7 @@ def _reasoning(settings: Settings, links: Links) -> Service:
     from services.reasoning.links import RemoteMemory, RemotePerceiver
     from services.reasoning.models import Models
     from services.reasoning.traces import Traces
+    from services.reasoning.uses import Uses
 
     clock = SystemClock()
     return reasoning.service(
@@ -127,6 +129,7 @@ def _reasoning(settings: Settings, links: Links) -> Service:
             Traces(settings.data_dir / "traces.sqlite", settings.trace_keep),
             clock,
             RandomIds(clock),
+            Uses(links.to("memory")),
         )
     )
 

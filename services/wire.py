@@ -255,6 +255,7 @@ def episode_to(episode: Episode) -> pb.Episode:
         text=episode.text,
         external_id=episode.external_id,
         seq=episode.seq,
+        archived_seq=episode.archived_seq,
     )
     set_source(message.source, episode.source)
     set_timestamp(message.told_at, episode.told_at)

@@ -184,6 +184,12 @@ class AsyncClient(Session):
     remember = _unary(memory.remember)
     recall = _unary(memory.recall)
     forget = _unary(memory.forget)
+    archive = _unary(memory.archive)
+    thaw = _unary(memory.thaw)
+    set_hold = _unary(memory.set_hold)
+    set_expiry = _unary(memory.set_expiry)
+    set_time_to_live = _unary(memory.set_time_to_live)
+    keeping = _unary(memory.keeping)
     export = _streaming(memory.export)
     stats = _unary(memory.stats)
 

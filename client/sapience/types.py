@@ -177,6 +177,8 @@ class Episode:
     external_id: str
     recorded_at: datetime
     seq: int
+    archived_seq: int = 0
+    """The commit that archived it; 0 while it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,53 @@ class Forgotten:
     audit_id: str
 
 
+class Expiry(StrEnum):
+    """What becomes of an Episode at its end."""
+
+    UNSPECIFIED = "unspecified"
+    ARCHIVE = "archive"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """An Episode and how well it is retained, from 0 to 1; None where nothing was rated."""
+
+    episode: Episode
+    retention: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """How much was archived, or would be, and the first 1,000 of it, least retained first. `seq` is 0 for a dry run."""
+
+    episodes: int
+    concepts: int
+    seq: int
+    retained: tuple[Retained, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """How much is found again. `seq` is 0 where nothing changed."""
+
+    episodes: int
+    concepts: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How an Episode is kept: its legal holds, its end, and how often it was cited."""
+
+    episode_id: str
+    holds: tuple[str, ...]
+    expires_at: datetime | None
+    expiry: Expiry
+    uses: int
+    used_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class ImportResult:
     """What an import wrote, and what was there already."""
@@ -356,6 +405,7 @@ class Stats:
     outbox_pending: int
     record_backend: str
     index_backend: str
+    archived: int = 0
 
 
 # ---- reasoning ----

@@ -28,6 +28,7 @@ E = TypeVar("E", bound=StrEnum)
 D = TypeVar("D", bound="DataclassInstance")
 
 _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
+    types.Expiry: (memory_pb2.Expiry, "EXPIRY_"),
     types.SourceKind: (concept_pb2.SourceKind, "SOURCE_KIND_"),
     types.ContradictionPolicy: (concept_pb2.ContradictionPolicy, "CONTRADICTION_POLICY_"),
     types.Precision: (concept_pb2.Precision, "PRECISION_"),
@@ -229,6 +230,28 @@ def read_episode(value: concept_pb2.Episode) -> types.Episode:
         external_id=value.external_id,
         recorded_at=read_moment(value, "recorded_at"),
         seq=value.seq,
+        archived_seq=value.archived_seq,
+    )
+
+
+def read_archived(value: memory_pb2.ArchiveResponse) -> types.Archived:
+    """What Archive did, or would do."""
+    retained = (
+        types.Retained(read_episode(one.episode), one.retention if one.HasField("retention") else None)
+        for one in value.retained
+    )
+    return types.Archived(value.episodes, value.concepts, value.seq, tuple(retained))
+
+
+def read_keeping(value: memory_pb2.Keeping) -> types.Keeping:
+    """How one Episode is kept."""
+    return types.Keeping(
+        episode_id=value.episode_id,
+        holds=tuple(value.holds),
+        expires_at=read_time(value, "expires_at"),
+        expiry=read_enum(types.Expiry, value.expiry),
+        uses=value.uses,
+        used_at=read_time(value, "used_at"),
     )
 
 

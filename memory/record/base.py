@@ -1,15 +1,15 @@
 """The record's rules, once for both backends: what each call of `core.ports.Record` reads and writes, in which order.
 
 A backend brings a `Store` with the small steps of `Transaction`. All that could make two backends differ is decided
-here or in `rows`: the numbering of commits, duplicates, retries, what a deletion takes, which error comes first.
+here or in `rows`: the numbering of commits, duplicates, retries, what a deletion takes, which error comes first. How
+long Episodes are kept is in `keeping`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from core.clock import Clock
-from core.ids import Ids, entity_id
+from core.ids import entity_id
 from core.nouns import (
     AsOf,
     ConceptColumns,
@@ -30,24 +30,22 @@ from core.nouns import (
     TermStatistics,
 )
 from memory.record import rows
-from memory.record.transaction import Commit, FreshFact, Going, Held, Store, Transaction
+from memory.record.keeping import KeepingRecord, check_holds
+from memory.record.numbering import held_of as _held
+from memory.record.numbering import stored_answer as _stored
+from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
 
 _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord:
+class TransactionalRecord(KeepingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
     FACT_ID_TAKEN); a Fact brought twice is there once. The position of an outbox entry is the seq of its commit, which
     makes at most one.
     """
-
-    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
-        self._store = store
-        self._clock = clock
-        self._ids = ids
 
     def create_namespace(self, name: str) -> Namespace:
         rows.check_text(name, "namespace")
@@ -67,6 +65,7 @@ class TransactionalRecord:
     def delete_namespace(self, name: str) -> int:
         def work(tx: Transaction) -> int:
             held = _held(tx, name)
+            check_holds(tx, held, None, "deleted")
             facts = tx.counts(held).facts
             commit = self._commit(tx)
             tx.delete_namespace(held)
@@ -265,6 +264,7 @@ class TransactionalRecord:
         def select(tx: Transaction) -> tuple[Held, Going, Forgotten]:
             held = _held(tx, namespace)
             going = tx.select(held, episode_ids, speaker, conversation)
+            check_holds(tx, held, going.episodes, "deleted")
             return held, going, Forgotten(len(going.episodes), len(going.concepts), len(going.facts))
 
         def work(tx: Transaction) -> Forgotten:
@@ -317,21 +317,6 @@ class TransactionalRecord:
     def close(self) -> None:
         self._store.close()
 
-    def _check_namespace(self, name: str) -> None:
-        """So that an unknown namespace is told before any other fault."""
-        self._store.read(lambda tx: _held(tx, name))
-
-    def _next_commit(self, tx: Transaction) -> Commit:
-        """What this transaction is numbered if it writes. Time grows with seq, even where the clock went back."""
-        last = tx.last_commit()
-        now = self._clock.now()
-        return Commit(1, now) if last is None else Commit(last.seq + 1, max(now, last.recorded_at + 1))
-
-    def _commit(self, tx: Transaction) -> Commit:
-        commit = self._next_commit(tx)
-        tx.commit(commit)
-        return commit
-
     def _assert(self, tx: Transaction, held: Held, facts: Sequence[NewFact], commit: Commit) -> list[Fact]:
         """Writes those that are not there yet, each with a commit of its own, in order from the one given."""
         seen = tx.fact_ids_taken([fact.id for fact in facts if fact.id])
@@ -383,13 +368,6 @@ class TransactionalRecord:
             after = page[-1]
 
 
-def _held(tx: Transaction, name: str) -> Held:
-    held = tx.held(name)
-    if held is None:
-        raise rows.namespace_not_found(name)
-    return held
-
-
 def _seq(tx: Transaction) -> int:
     last = tx.last_commit()
     return 0 if last is None else last.seq
@@ -400,10 +378,6 @@ def _fact(tx: Transaction, held: Held, fact_id: str) -> Fact:
     if not found:
         raise rows.fact_not_found(held.name, fact_id)
     return found[0]
-
-
-def _stored(tx: Transaction, held: Held, request_id: str, kind: str, asked: str) -> str | None:
-    return rows.replay(tx.answer(held, request_id), request_id, kind, asked) if request_id else None
 
 
 def _by_episode(episodes: Sequence[Episode], concepts: Sequence[StoredConcept]) -> dict[str, list[StoredConcept]]:

@@ -13,7 +13,7 @@ is what they are in Cypher.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import neo4j
@@ -25,14 +25,17 @@ from core.nouns import (
     ConceptColumns,
     Episode,
     EpisodeFilter,
+    Expiry,
     Fact,
     Forgotten,
+    Keeping,
     Namespace,
     OutboxEntry,
     RecordCounts,
     RelationPolicy,
     Space,
     StoredConcept,
+    TimeToLive,
 )
 from memory.record import rows
 from memory.record.base import TransactionalRecord
@@ -59,6 +62,9 @@ _CONCEPT = """
            c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights, c.vector AS vector,
            e.id AS episode_id, e.text AS text
 """
+_ARCHIVED = "WHERE e.archived_seq > 0"
+# How an Episode is kept that nobody has archived, held, given an end or cited: it has none of these properties.
+_PLAIN = {"archived_seq": 0, "holds": (), "expires_at": None, "expiry": int(Expiry.ARCHIVE), "uses": 0, "used_at": None}
 _FACT = """
     MATCH (f)-[:SUBJECT]->(s:Entity)
     OPTIONAL MATCH (f)-[:OBJECT]->(o:Entity)
@@ -177,7 +183,15 @@ class _Neo4jTransaction:
             )
             pending = self._count("(n:Outbox) WHERE n.namespace = $name", name=held.name)
         last = self.last_commit()
-        return RecordCounts(episodes, concepts, entities, facts, last.seq if last else 0, pending)
+        apart = self._one(
+            f"MATCH (e:Episode) {_ARCHIVED} "
+            + ("" if held is None else "AND e.namespace = $key ")
+            + "RETURN count(e) AS episodes, sum(COUNT { (e)-[:HAS]->() }) AS concepts",
+            key=held.key if held else None,
+        )
+        assert apart is not None  # a count has one row, also of nothing
+        archived = (apart["episodes"], apart["concepts"])
+        return RecordCounts(episodes, concepts, entities, facts, last.seq if last else 0, pending, *archived)
 
     def answer(self, held: Held, request_id: str) -> rows.Row | None:
         return self._one(
@@ -277,7 +291,7 @@ class _Neo4jTransaction:
             RETURN m.id AS id, reverse(earlier) + [m] + later AS near
         """
         found = self._all(query, ids=list(episode_ids), key=held.key, radius=radius)
-        return {row["id"]: [rows.episode_from(held.name, node) for node in row["near"]] for row in found}
+        return {row["id"]: [rows.episode_from(held.name, _PLAIN | dict(node)) for node in row["near"]] for row in found}
 
     def timeline(
         self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
@@ -342,6 +356,7 @@ class _Neo4jTransaction:
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
         query = """
             MATCH (c:Concept) WHERE c.namespace = $key AND c.id > $after
+              AND NOT EXISTS { MATCH (e:Episode)-[:HAS]->(c) WHERE e.archived_seq > 0 }
             RETURN c.id AS id ORDER BY c.namespace, c.id LIMIT $limit
         """
         return self._ids(query, key=held.key, after=after, limit=limit)
@@ -520,6 +535,90 @@ class _Neo4jTransaction:
             concepts=len(concepts),
         )
 
+    def set_archived(self, held: Held, episode_ids: Sequence[str], seq: int) -> None:
+        # A property that is null is not there: the index holds archived Episodes only.
+        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key SET e.archived_seq = $seq"
+        self._do(query, ids=list(episode_ids), key=held.key, seq=seq or None)
+
+    def archived_after(self, held: Held, after: tuple[int, str], seq: int, limit: int) -> list[Episode]:
+        query = """
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, archived_seq)
+            WHERE e.namespace = $key AND e.archived_seq >= $after AND e.seq <= $seq
+              AND (e.archived_seq <> $after OR e.id > $id)
+            RETURN e ORDER BY e.archived_seq, e.id LIMIT $limit
+        """
+        return self._episodes(held, query, seq=seq, after=after[0], id=after[1], limit=limit)
+
+    def keepings(self, held: Held, episode_ids: Sequence[str]) -> list[Keeping]:
+        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key RETURN e"
+        found: list[dict[str, Any]] = [
+            _PLAIN | dict(row["e"]) for row in self._all(query, ids=list(episode_ids), key=held.key)
+        ]
+        return [rows.keeping_from(row, row["holds"]) for row in found]
+
+    def first_hold(self, held: Held, episode_ids: Sequence[str] | None) -> tuple[str, str] | None:
+        # `held` is there with `holds`, and indexed: an index on a list finds whole lists only.
+        start = "MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, held) WHERE e.held = true"
+        if episode_ids is not None:
+            start = "MATCH (e:Episode) USING INDEX e:Episode(id) WHERE e.id IN $ids AND e.held = true"
+        query = f"{start} AND e.namespace = $key RETURN e.id AS id, e.holds AS holds ORDER BY id LIMIT 1"
+        row = self._one(query, key=held.key, ids=list(episode_ids or ()))
+        return None if row is None else (row["id"], min(row["holds"]))
+
+    def set_hold(self, held: Held, episode_ids: Sequence[str], hold: str, release: bool) -> int:
+        left = "[one IN e.holds WHERE one <> $hold]" if release else "coalesce(e.holds, []) + [$hold]"
+        query = f"""
+            MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key
+              AND ($hold IN coalesce(e.holds, [])) = $release
+            WITH e, {left} AS holds
+            SET e.holds = CASE WHEN size(holds) > 0 THEN holds END, e.held = CASE WHEN size(holds) > 0 THEN true END
+            RETURN e.id AS id
+        """
+        return len(self._ids(query, ids=list(episode_ids), key=held.key, hold=hold, release=release))
+
+    def set_expiry(self, held: Held, episode_ids: Sequence[str], expires_at: int | None, expiry: Expiry) -> None:
+        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key SET e.expires_at = $at, e.expiry = $expiry"
+        self._do(query, ids=list(episode_ids), key=held.key, at=expires_at, expiry=int(expiry))
+
+    def time_to_live(self, held: Held) -> TimeToLive | None:
+        query = "MATCH (n:Namespace {name: $name}) RETURN n.time_to_live AS lived, n.expiry AS expiry"
+        row = self._one(query, name=held.name)
+        return None if row is None or row["lived"] is None else TimeToLive(row["lived"], Expiry(row["expiry"]))
+
+    def set_time_to_live(self, held: Held, given: TimeToLive | None) -> None:
+        query = "MATCH (n:Namespace {name: $name}) SET n.time_to_live = $lived, n.expiry = $expiry"
+        lived, expiry = (given.microseconds, int(given.expiry)) if given else (None, None)
+        self._do(query, name=held.name, lived=lived, expiry=expiry)
+
+    def due(self, held: Held, now: int, lived: TimeToLive | None, young: int, limit: int) -> dict[str, Expiry]:
+        query = """
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, expires_at)
+            WHERE e.namespace = $key AND e.expires_at <= $now AND e.held IS NULL
+              AND (e.archived_seq IS NULL OR e.expiry = $delete)
+            RETURN e.id AS id, e.expiry AS expiry ORDER BY e.expires_at, id LIMIT $limit
+        """
+        found = self._all(query, key=held.key, now=now, delete=int(Expiry.DELETE), limit=limit)
+        ends = {row["id"]: Expiry(row["expiry"]) for row in found}
+        if lived is not None and len(ends) < limit:
+            still = "AND e.archived_seq IS NULL" if lived.expiry is Expiry.ARCHIVE else ""
+            query = f"""
+                MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, seq, id)
+                WHERE e.namespace = $key AND e.seq <= $young AND e.id IS NOT NULL
+                  AND e.expires_at IS NULL AND e.held IS NULL {still}
+                RETURN e.id AS id ORDER BY e.seq, id LIMIT $limit
+            """
+            ends |= dict.fromkeys(self._ids(query, key=held.key, young=young, limit=limit - len(ends)), lived.expiry)
+        return ends
+
+    def add_uses(self, held: Held, uses: Mapping[str, tuple[int, int]]) -> None:
+        self._do(
+            "UNWIND $uses AS row MATCH (e:Episode {id: row[0]}) WHERE e.namespace = $key "
+            "SET e.uses = coalesce(e.uses, 0) + row[1], "
+            "e.used_at = CASE WHEN e.used_at > row[2] THEN e.used_at ELSE row[2] END",
+            key=held.key,
+            uses=[[episode_id, count, at] for episode_id, (count, at) in sorted(uses.items())],
+        )
+
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
         left = {"audit_id": gone.audit_id, "namespace": namespace, "recorded_at": commit.recorded_at, "seq": commit.seq}
         counted = {"episodes": gone.episodes, "concepts": gone.concepts, "facts": gone.facts}
@@ -577,7 +676,9 @@ class _Neo4jTransaction:
         return int(row["count"])
 
     def _episodes(self, held: Held, query: str, **values: Any) -> list[Episode]:
-        return [rows.episode_from(held.name, row["e"]) for row in self._all(query, key=held.key, **values)]
+        return [
+            rows.episode_from(held.name, _PLAIN | dict(row["e"])) for row in self._all(query, key=held.key, **values)
+        ]
 
     def _concepts(self, held: Held, query: str, ids: Sequence[str]) -> list[StoredConcept]:
         if held.space is None:  # no Episode was ever written

@@ -44,6 +44,9 @@ _INDEXES = {
     "episode_by_place": ("Episode", "namespace", "source_name", "conversation", "position"),
     "fact_by_commit": ("Fact", "namespace", "seq"),
     "outbox_by_namespace": ("Outbox", "namespace"),
+    "episode_archived": ("Episode", "namespace", "archived_seq"),
+    "episode_by_end": ("Episode", "namespace", "expires_at"),
+    "episode_held": ("Episode", "namespace", "held"),
 }
 
 

@@ -24,10 +24,12 @@ from core.nouns import (
     Contradiction,
     Entity,
     Episode,
+    Expiry,
     Fact,
     Float32,
     Forgotten,
     Interval,
+    Keeping,
     NewFact,
     PerceivedEpisode,
     Precision,
@@ -298,6 +300,14 @@ def episode_from(namespace: str, row: Row) -> Episode:
         external_id=row["external_id"],
         recorded_at=row["recorded_at"],
         seq=row["seq"],
+        archived_seq=row["archived_seq"],
+    )
+
+
+def keeping_from(row: Row, holds: Sequence[str]) -> Keeping:
+    """From the columns of an Episode, and its holds in any order."""
+    return Keeping(
+        row["id"], tuple(sorted(holds)), row["expires_at"], Expiry(row["expiry"]), row["uses"], row["used_at"]
     )
 
 
@@ -409,6 +419,15 @@ def fact_not_found(namespace: str, fact_id: str) -> SapienceError:
         f"there is no Fact {fact_id!r} in namespace {namespace!r}; it may have been forgotten",
         reason="FACT_NOT_FOUND",
         field="fact_id",
+    )
+
+
+def episode_held(episode_id: str, hold: str, done: str) -> SapienceError:
+    """For an Episode under a legal hold that would be archived or deleted."""
+    return FailedPrecondition(
+        f"Episode {episode_id} is under the legal hold {hold!r} and is not {done}; release it first, with SetHold",
+        reason="EPISODE_HELD",
+        field="episode_ids",
     )
 
 

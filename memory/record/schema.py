@@ -195,5 +195,30 @@ _RELATION_POLICIES = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES)
+_KEEPING = (
+    # How long an Episode is kept, and what it was used for. `archived_seq` is the commit that archived it, 0 for none;
+    # `expiry` says what happens at `expires_at` (1 archive, 2 delete).
+    "ALTER TABLE episode ADD COLUMN archived_seq INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE episode ADD COLUMN expires_at INTEGER",
+    "ALTER TABLE episode ADD COLUMN expiry INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE episode ADD COLUMN uses INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE episode ADD COLUMN used_at INTEGER",
+    # What a namespace's Episodes without an end of their own have; no number means that they are kept for good.
+    "ALTER TABLE namespace ADD COLUMN time_to_live INTEGER",
+    "ALTER TABLE namespace ADD COLUMN expiry INTEGER NOT NULL DEFAULT 1",
+    "CREATE INDEX episode_archived ON episode (namespace, archived_seq, id) WHERE archived_seq > 0",
+    "CREATE INDEX episode_found ON episode (namespace, seq, id) WHERE archived_seq = 0",
+    "CREATE INDEX episode_by_end ON episode (namespace, expires_at, id) WHERE expires_at IS NOT NULL",
+    """
+    CREATE TABLE hold (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        episode INTEGER NOT NULL REFERENCES episode (key),
+        name TEXT NOT NULL,
+        PRIMARY KEY (episode, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX hold_by_namespace ON hold (namespace)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,14 +22,17 @@ from core.nouns import (
     ConceptColumns,
     Episode,
     EpisodeFilter,
+    Expiry,
     Fact,
     Forgotten,
+    Keeping,
     Namespace,
     OutboxEntry,
     RecordCounts,
     RelationPolicy,
     Space,
     StoredConcept,
+    TimeToLive,
 )
 from memory.record import rows
 from memory.record.base import TransactionalRecord
@@ -124,7 +127,7 @@ class _SqliteTransaction:
 
     def delete_namespace(self, held: Held) -> None:
         for table in (
-            *("fact", "entity_name", "entity", "relation_policy"),
+            *("hold", "fact", "entity_name", "entity", "relation_policy"),
             *("concept", "episode", "term", "speaker", "request"),
         ):
             self._db.execute(f"DELETE FROM {table} WHERE namespace = ?", (held.key,))
@@ -139,7 +142,12 @@ class _SqliteTransaction:
             entities, facts = (self._count(f"{table} WHERE namespace = ?", held.key) for table in ("entity", "fact"))
             pending = self._count("outbox WHERE namespace = ?", held.name)
         last = self.last_commit()
-        return RecordCounts(int(episodes), int(concepts), entities, facts, last.seq if last else 0, pending)
+        where = "e.archived_seq > 0" if held is None else "e.namespace = ? AND e.archived_seq > 0"
+        key = () if held is None else (held.key,)
+        archived = self._count(f"episode e WHERE {where}", *key)
+        apart = self._count(f"episode e JOIN concept c ON c.episode = e.key WHERE {where}", *key) if archived else 0
+        seq = last.seq if last else 0
+        return RecordCounts(int(episodes), int(concepts), entities, facts, seq, pending, archived, apart)
 
     def answer(self, held: Held, request_id: str) -> rows.Row | None:
         query = "SELECT kind, digest, response FROM request WHERE namespace = ? AND request_id = ?"
@@ -281,7 +289,10 @@ class _SqliteTransaction:
         return rows.columns_from(held.space, dict(zip(rows.CONCEPT_COLUMNS, columns, strict=True)))
 
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
-        query = "SELECT id FROM concept WHERE namespace = ? AND id > ? ORDER BY id LIMIT ?"
+        query = """
+            SELECT c.id FROM concept c CROSS JOIN episode e ON e.key = c.episode
+            WHERE c.namespace = ? AND c.id > ? AND e.archived_seq = 0 ORDER BY c.id LIMIT ?
+        """
         return [row["id"] for row in self._db.execute(query, (held.key, after, limit))]
 
     def speakers(self, held: Held) -> dict[str, int]:
@@ -421,6 +432,83 @@ class _SqliteTransaction:
         self._db.execute(
             "UPDATE namespace SET episodes = episodes - ?, concepts = concepts - ? WHERE key = ?",
             (len(going.episodes), len(going.concepts), held.key),
+        )
+
+    def set_archived(self, held: Held, episode_ids: Sequence[str], seq: int) -> None:
+        query = f"UPDATE episode SET archived_seq = ? WHERE +namespace = ? AND id IN {_GIVEN}"
+        self._db.execute(query, (seq, held.key, json.dumps(episode_ids)))
+
+    def archived_after(self, held: Held, after: tuple[int, str], seq: int, limit: int) -> list[Episode]:
+        query = """
+            SELECT * FROM episode INDEXED BY episode_archived
+            WHERE namespace = ? AND archived_seq > 0 AND (archived_seq, id) > (?, ?) AND seq <= ?
+            ORDER BY archived_seq, id LIMIT ?
+        """
+        found = self._db.execute(query, (held.key, *after, seq, limit))
+        return [rows.episode_from(held.name, row) for row in found]
+
+    def keepings(self, held: Held, episode_ids: Sequence[str]) -> list[Keeping]:
+        query = f"""
+            SELECT e.*, (SELECT json_group_array(h.name) FROM hold h WHERE h.episode = e.key) AS holds
+            FROM episode e WHERE +e.namespace = ? AND e.id IN {_GIVEN}
+        """
+        found = self._db.execute(query, (held.key, json.dumps(episode_ids)))
+        return [rows.keeping_from(row, json.loads(row["holds"])) for row in found]
+
+    def first_hold(self, held: Held, episode_ids: Sequence[str] | None) -> tuple[str, str] | None:
+        query = "SELECT e.id, h.name FROM hold h JOIN episode e ON e.key = h.episode WHERE h.namespace = ?"
+        values: list[object] = [held.key]
+        if episode_ids is not None:
+            query += f" AND e.id IN {_GIVEN}"
+            values.append(json.dumps(episode_ids))
+        row = self._db.execute(f"{query} ORDER BY e.id, h.name LIMIT 1", values).fetchone()
+        return None if row is None else (row["id"], row["name"])
+
+    def set_hold(self, held: Held, episode_ids: Sequence[str], hold: str, release: bool) -> int:
+        of_them = f"SELECT key FROM episode WHERE +namespace = ? AND id IN {_GIVEN}"
+        values = (held.key, json.dumps(episode_ids))
+        if release:
+            query = f"DELETE FROM hold WHERE name = ? AND episode IN ({of_them})"
+            return self._db.execute(query, (hold, *values)).rowcount
+        query = f"INSERT OR IGNORE INTO hold (namespace, episode, name) SELECT ?, key, ? FROM ({of_them})"
+        return self._db.execute(query, (held.key, hold, *values)).rowcount
+
+    def set_expiry(self, held: Held, episode_ids: Sequence[str], expires_at: int | None, expiry: Expiry) -> None:
+        query = f"UPDATE episode SET expires_at = ?, expiry = ? WHERE +namespace = ? AND id IN {_GIVEN}"
+        self._db.execute(query, (expires_at, expiry, held.key, json.dumps(episode_ids)))
+
+    def time_to_live(self, held: Held) -> TimeToLive | None:
+        query = "SELECT time_to_live, expiry FROM namespace WHERE key = ?"
+        row = self._db.execute(query, (held.key,)).fetchone()
+        return None if row["time_to_live"] is None else TimeToLive(row["time_to_live"], Expiry(row["expiry"]))
+
+    def set_time_to_live(self, held: Held, given: TimeToLive | None) -> None:
+        values = (given.microseconds, given.expiry) if given else (None, Expiry.ARCHIVE)
+        self._db.execute("UPDATE namespace SET time_to_live = ?, expiry = ? WHERE key = ?", (*values, held.key))
+
+    def due(self, held: Held, now: int, lived: TimeToLive | None, young: int, limit: int) -> dict[str, Expiry]:
+        free = "NOT EXISTS (SELECT 1 FROM hold h WHERE h.episode = episode.key)"
+        query = f"""
+            SELECT id, expiry FROM episode INDEXED BY episode_by_end
+            WHERE namespace = ? AND expires_at <= ? AND (archived_seq = 0 OR expiry = ?) AND {free}
+            ORDER BY expires_at, id LIMIT ?
+        """
+        found = self._db.execute(query, (held.key, now, Expiry.DELETE, limit)).fetchall()
+        ends = {row["id"]: Expiry(row["expiry"]) for row in found}
+        if lived is not None and len(ends) < limit:
+            where = "namespace = ? AND seq <= ? AND expires_at IS NULL"
+            if lived.expiry is Expiry.ARCHIVE:
+                where += " AND archived_seq = 0"
+            query = f"SELECT id FROM episode WHERE {where} AND {free} ORDER BY seq, id LIMIT ?"
+            left = self._db.execute(query, (held.key, young, limit - len(ends)))
+            ends |= {row["id"]: lived.expiry for row in left}
+        return ends
+
+    def add_uses(self, held: Held, uses: Mapping[str, tuple[int, int]]) -> None:
+        self._db.executemany(
+            "UPDATE episode SET uses = uses + ?1, used_at = max(coalesce(used_at, ?2), ?2) "
+            "WHERE +namespace = ?3 AND id = ?4",
+            ((count, at, held.key, episode_id) for episode_id, (count, at) in sorted(uses.items())),
         )
 
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:

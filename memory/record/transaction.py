@@ -7,7 +7,7 @@ other one writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -16,8 +16,10 @@ from core.nouns import (
     ConceptColumns,
     Episode,
     EpisodeFilter,
+    Expiry,
     Fact,
     Forgotten,
+    Keeping,
     Namespace,
     NewFact,
     OutboxEntry,
@@ -25,6 +27,7 @@ from core.nouns import (
     RelationPolicy,
     Space,
     StoredConcept,
+    TimeToLive,
 )
 from memory.record import rows
 
@@ -154,7 +157,7 @@ class Transaction(Protocol):
         ...
 
     def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
-        """The first ids after the one given, ascending."""
+        """The first ids after the one given, ascending, but those of archived Episodes."""
         ...
 
     def speakers(self, held: Held) -> dict[str, int]:
@@ -200,6 +203,49 @@ class Transaction(Protocol):
 
     def delete(self, held: Held, going: Going) -> None:
         """Deletes that, takes it out of all counts, and deletes Entities that only those Facts named."""
+        ...
+
+    def set_archived(self, held: Held, episode_ids: Sequence[str], seq: int) -> None:
+        """Marks them as archived by the commit `seq`; 0 takes the mark off."""
+        ...
+
+    def archived_after(self, held: Held, after: tuple[int, str], seq: int, limit: int) -> list[Episode]:
+        """The first by (archived_seq, id) after the one given that were committed by `seq`."""
+        ...
+
+    def keepings(self, held: Held, episode_ids: Sequence[str]) -> list[Keeping]:
+        """Of those that exist, in any order; holds by name."""
+        ...
+
+    def first_hold(self, held: Held, episode_ids: Sequence[str] | None) -> tuple[str, str] | None:
+        """The least (Episode id, hold) among these, or in the namespace where None."""
+        ...
+
+    def set_hold(self, held: Held, episode_ids: Sequence[str], hold: str, release: bool) -> int:
+        """Puts them under it, or releases them from it; how many were not so already."""
+        ...
+
+    def set_expiry(self, held: Held, episode_ids: Sequence[str], expires_at: int | None, expiry: Expiry) -> None:
+        """Sets their end."""
+        ...
+
+    def time_to_live(self, held: Held) -> TimeToLive | None:
+        """The namespace's, if it has one."""
+        ...
+
+    def set_time_to_live(self, held: Held, given: TimeToLive | None) -> None:
+        """Sets it, or takes it off."""
+        ...
+
+    def due(self, held: Held, now: int, lived: TimeToLive | None, young: int, limit: int) -> dict[str, Expiry]:
+        """Episodes whose own end is at or before `now`, then, with `lived`, those without one of seq <= `young`.
+
+        Each with what becomes of it. Not those under a hold, nor archived ones that would be archived.
+        """
+        ...
+
+    def add_uses(self, held: Held, uses: Mapping[str, tuple[int, int]]) -> None:
+        """Adds to the counts of those that exist; the last use is the latest ever given."""
         ...
 
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:

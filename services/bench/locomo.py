@@ -92,10 +92,22 @@ def run(folder: Path, seed: int) -> Report:
 
 
 def _remember(client: sapience.Client, conversation: data.Conversation) -> None:
+    told = [
+        sapience.NewEpisode(
+            turn.text,
+            speaker=turn.speaker,
+            told_at=turn.told_at,
+            conversation=f"session {turn.session}",
+            position=turn.number,
+            source="locomo",
+            external_id=turn.id,
+        )
+        for turn in conversation.turns
+    ]
     turns = track(
-        client.remember_many(conversation.turns),
+        client.remember_many(told),
         f"{conversation.name}, remembering",
-        total=len(conversation.turns),
+        total=len(told),
         console=show.err,
         transient=True,
     )

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import sapience
 
 from core.errors import InvalidArgument
 
@@ -25,6 +23,19 @@ ANSWERABLE = frozenset({MULTI_HOP, TEMPORAL, OPEN_DOMAIN, SINGLE_HOP})
 
 _SESSION = re.compile(r"session_(\d+)")
 _TURN = re.compile(r"D:?(\d+):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one speaker said at once, an image's caption on a line of its own. `number` counts within the session."""
+
+    id: str
+    session: int
+    number: int
+    speaker: str
+    text: str
+    told_at: datetime
+    """The turns of a session have one time; a millisecond for each keeps their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +49,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns in order, as Episodes: one conversation for each session, ids in `external_id`."""
+    """Turns in order, and what is asked about them."""
 
     name: str
-    turns: tuple[sapience.NewEpisode, ...]
+    turns: tuple[Turn, ...]
     questions: tuple[Question, ...]
 
-    def sessions(self, ids: Collection[str]) -> list[str]:
+    def sessions(self, ids: Collection[str]) -> list[int]:
         """The sessions that hold these turns, each once, in the order of the ids."""
-        held = {turn.external_id: turn.conversation for turn in self.turns}
+        held = {turn.id: turn.session for turn in self.turns}
         return list(dict.fromkeys(held[one] for one in ids))
 
 
@@ -58,7 +69,7 @@ def load(folder: Path) -> list[Conversation]:
     return [_read(file) for file in files]
 
 
-def recall_at(k: int, ranked: Sequence[str], wanted: Collection[str]) -> float:
+def recall_at(k: int, ranked: Sequence[Hashable], wanted: Collection[Hashable]) -> float:
     """The share of what is wanted that is among the first `k`."""
     return len(set(ranked[:k]) & set(wanted)) / len(wanted)
 
@@ -68,7 +79,7 @@ def _read(file: Path) -> Conversation:
         raw = json.loads(file.read_text(encoding="utf-8"))
         numbers = sorted(int(match[1]) for key in raw if (match := _SESSION.fullmatch(key)))
         turns = tuple(turn for number in numbers for turn in _session(raw, number))
-        known = {turn.external_id for turn in turns}
+        known = {turn.id for turn in turns}
         asked = (
             Question(str(one["question"]), int(one["category"]), frozenset(_evidence(one)) & known) for one in raw["qa"]
         )
@@ -79,22 +90,21 @@ def _read(file: Path) -> Conversation:
         ) from error
 
 
-def _session(raw: dict[str, object], number: int) -> list[sapience.NewEpisode]:
-    began = datetime.strptime(str(raw[f"session_{number}_date_time"]), "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-    turns = raw[f"session_{number}"]
+def _session(raw: dict[str, object], session: int) -> list[Turn]:
+    began = datetime.strptime(str(raw[f"session_{session}_date_time"]), "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+    turns = raw[f"session_{session}"]
     if not isinstance(turns, list):
-        raise TypeError(f"session_{number} is no list")
+        raise TypeError(f"session_{session} is no list")
     return [
-        sapience.NewEpisode(
+        Turn(
+            turn["dia_id"],
+            session,
+            number,
+            turn["speaker"],
             "\n".join(part for part in (turn["text"], turn.get("blip_caption")) if part),
-            speaker=turn["speaker"],
-            told_at=began + timedelta(milliseconds=place),  # turns of a session have one time; this keeps their order
-            conversation=f"session {number}",
-            position=place,
-            source="locomo",
-            external_id=turn["dia_id"],
+            began + timedelta(milliseconds=number),
         )
-        for place, turn in enumerate(turns)
+        for number, turn in enumerate(turns)
     ]
 
 

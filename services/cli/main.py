@@ -365,6 +365,66 @@ def forget(
 
 
 @app.command()
+def archive(
+    episodes: Annotated[list[str] | None, typer.Argument(help="Ids of Episodes.")] = None,
+    namespace: Namespace = "default",
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The least retained, until this share of all is archived.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="All that are retained less than this.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them, and archive nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Archive memories: recall no longer finds them, and they stay whole. `thaw` brings them back.
+
+    `sapience archive --share 0.3 --dry-run`  lists the weakest 30%, `sapience archive --share 0.3`  archives them.
+    """
+    if [bool(episodes), share is not None, threshold is not None].count(True) != 1:
+        raise typer.BadParameter("say what to archive: ids, or --share, or --threshold")
+    with client(namespace) as connected:
+        gone = connected.archive(episode_ids=tuple(episodes or ()), share=share, threshold=threshold, dry_run=dry_run)
+    if as_json:
+        _print_json(sapience.to_dict(gone))
+        return
+    if dry_run:
+        show.retained(gone)
+    show.out.print(f"{gone.episodes} Episodes {'would be' if dry_run else 'are now'} archived")
+
+
+@app.command()
+def thaw(
+    episodes: Annotated[list[str] | None, typer.Argument(help="Ids of Episodes.")] = None,
+    namespace: Namespace = "default",
+    everything: Annotated[bool, typer.Option("--all", help="All that are archived.")] = False,
+) -> None:
+    """Bring archived memories back, as they were.
+
+    `sapience thaw --all`
+    """
+    if bool(episodes) == everything:
+        raise typer.BadParameter("say what to thaw: ids, or --all")
+    with client(namespace) as connected:
+        back = connected.thaw(episode_ids=tuple(episodes or ()), all=everything)
+    show.out.print(f"{back.episodes} Episodes are found again")
+
+
+@app.command()
+def hold(
+    name: Annotated[str, typer.Argument(help="The hold, for example the name of the case.")],
+    episodes: Annotated[list[str], typer.Argument(help="Ids of Episodes.")],
+    namespace: Namespace = "default",
+    release: Annotated[bool, typer.Option("--release", help="Release them from it.")] = False,
+) -> None:
+    """Put memories under a legal hold: neither archived nor deleted, not even by `forget`, until released.
+
+    `sapience hold "case 12" 01890000-0000-7000-8000-000000000000`
+    """
+    with client(namespace) as connected:
+        changed = connected.set_hold(name, episode_ids=episodes, release=release)
+    show.out.print(f"{changed} Episodes {'released from' if release else 'put under'} {show.escape(name)}")
+
+
+@app.command()
 def export(
     file: Annotated[Path | None, typer.Argument(help="Where to; standard output if not given.")] = None,
     namespace: Namespace = "default",
@@ -498,7 +558,7 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="bitemporal, locomo, rpc, sample.")],
+    name: Annotated[str, typer.Argument(help="bitemporal, forget, locomo, rpc, sample.")],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["changes", "citations", "err", "escape", "hits", "out", "table", "when"]
+__all__ = ["changes", "citations", "err", "escape", "hits", "out", "retained", "table", "when"]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -67,6 +67,19 @@ def changes(found: sapience.Changes) -> None:
                 out.print(f"  {sign} and {total - len(facts)} more", style="dim")
         if not (part.gained_total or part.lost_total):
             out.print("  nothing", style="dim")
+
+
+def retained(gone: sapience.Archived) -> None:
+    """What would be archived, with its retention."""
+    for one in gone.retained:
+        episode = one.episode
+        kept = "—" if one.retention is None else f"{one.retention:.3f}"
+        out.print(
+            f"{kept}  [cyan]{escape(episode.speaker or '—')}[/cyan] {when(episode.told_at)}  {escape(episode.text)}"
+        )
+        out.print(f"       {episode.id}", style="dim")
+    if len(gone.retained) < gone.episodes:
+        out.print(f"       and {gone.episodes - len(gone.retained)} more", style="dim")
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -21,20 +21,21 @@ from memory.recall import Recall
 from services import wire
 from services.memory import facts, holding, recalling
 from services.memory.drainer import Drainer
+from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
 from services.memory.streaming import BATCH, acknowledge, batches
+from services.memory.sweeper import Sweeper
 from services.runtime.server import Service
 from services.runtime.worker import Worker
 
 NAME = "sapience.v1.MemoryService"
 MAX_EPISODES = 1024
-MAX_REQUEST_ID = 128
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(memory_pb2_grpc.MemoryServiceServicer):
+class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
@@ -45,6 +46,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         clock: Clock,
         *,
         index_wait_s: float = 2.0,
+        sweep_s: float = 60.0,
         recall: recalling.Search | None = None,
     ) -> None:
         """`recall` stands in for the search over both stores, to measure what is around it."""
@@ -57,6 +59,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         self._writes = Worker("record-write")
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
+        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
 
     async def ready(self) -> bool:
         """Whether the record answers and the index has caught up once."""
@@ -67,6 +70,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
 
     async def close(self) -> None:
         """Ends the threads, then closes the stores."""
+        await self._sweeper.close()
         await self._drainer.close()
         await self._writes.close()
         await self._reads.close()
@@ -107,7 +111,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         now = self._clock.now()
         checked = [check(episode, f"episodes[{n}]", now) for n, episode in enumerate(request.episodes)]
         return pb.RememberResponse(
-            remembered=await self._remember(namespace, checked, _checked_request_id(request.request_id))
+            remembered=await self._remember(namespace, checked, checked_request_id(request.request_id))
         )
 
     async def RememberStream(
@@ -220,7 +224,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
             speaker=request.speaker,
             conversation=request.conversation,
             dry_run=request.dry_run,
-            request_id=_checked_request_id(request.request_id),
+            request_id=checked_request_id(request.request_id),
         )
         self._drainer.wake()
         if not request.dry_run:
@@ -240,9 +244,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         """Adds a version."""
         namespace = wire.checked_namespace(request.namespace)
         fact = facts.read_new(request, self._clock.now())
-        kept = await self._writes.run(
-            self._record.assert_fact, namespace, fact, _checked_request_id(request.request_id)
-        )
+        kept = await self._writes.run(self._record.assert_fact, namespace, fact, checked_request_id(request.request_id))
         return pb.AssertFactResponse(fact=wire.fact_to(kept))
 
     async def RetractFact(self, request: pb.RetractFactRequest, context: Context) -> pb.RetractFactResponse:
@@ -256,7 +258,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
             request.fact_id,
             start,
             told,
-            _checked_request_id(request.request_id),
+            checked_request_id(request.request_id),
         )
         return pb.RetractFactResponse(fact=wire.fact_to(kept))
 
@@ -301,7 +303,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
         """Adds a version of a policy."""
         namespace = wire.checked_namespace(request.namespace)
         relation, policy = holding.read_policy(request.relation, request.policy)
-        request_id = _checked_request_id(request.request_id)
+        request_id = checked_request_id(request.request_id)
         kept = await self._writes.run(self._record.set_policy, namespace, relation, policy, request_id)
         return pb.SetRelationPolicyResponse(policy=holding.policy_to(kept))
 
@@ -372,6 +374,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
                 outbox_pending=held.outbox_pending,
                 record_backend=self._record.backend,
                 index_backend=self._index.backend,
+                archived=held.archived_episodes,
             )
 
         return await self._reads.run(count)
@@ -418,12 +421,6 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
 
     async def _catch_up(self, seq: int) -> bool:
         return await self._drainer.reach(seq, self._index_wait_s)
-
-
-def _checked_request_id(request_id: str) -> str:
-    if len(request_id.encode()) > MAX_REQUEST_ID:
-        raise InvalidArgument(f"request_id is longer than {MAX_REQUEST_ID} bytes; a UUID does", field="request_id")
-    return request_id
 
 
 def service(servicer: Memory) -> Service:

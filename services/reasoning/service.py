@@ -21,6 +21,7 @@ from services import wire
 from services.reasoning.events import to_response
 from services.reasoning.models import Models
 from services.reasoning.traces import Traces
+from services.reasoning.uses import Uses
 from services.runtime.deadline import remaining
 from services.runtime.server import Service
 
@@ -39,19 +40,25 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
     """Answers with one cycle, some language models and one store of Traces. Owns the last two."""
 
-    def __init__(self, cycle: Cycle[Any], models: Models, traces: Traces, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, cycle: Cycle[Any], models: Models, traces: Traces, clock: Clock, ids: Ids, uses: Uses | None = None
+    ) -> None:
+        """Without `uses` nobody counts what is cited."""
         self._cycle = cycle
         self._models = models
         self._traces = traces
         self._clock = clock
         self._ids = ids
+        self._uses = uses
 
     async def ready(self) -> bool:
         """Whether the default model is loaded."""
         return self._models.ready
 
     async def close(self) -> None:
-        """Frees the models and writes the Traces that wait."""
+        """Frees the models, and writes the counts and the Traces that wait."""
+        if self._uses is not None:
+            await self._uses.close()
         await self._models.close()
         await self._traces.close()
 
@@ -91,6 +98,8 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
                     trace.timings_ms.update(timer.milliseconds)
                     await self._traces.put(trace, events, request.request_id if replayable else "", digest)
                     context.set_trailing_metadata(_timings(timer))
+                    if self._uses is not None:
+                        self._uses.note(request.namespace, [one.episode_id for one in event.citations])
                 yield response
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:

@@ -14,9 +14,10 @@ IDEMPOTENT = {
     "sapience.v1.PerceptionService": ["Segment", "Encode", "Decode", "ListModels"],
     "sapience.v1.MemoryService": [
         "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Paths", "Changes",
-        "ListRelationPolicies", "Timeline", "Stats",
+        "ListRelationPolicies", "Timeline", "Stats", "GetKeeping",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
-        "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget",
+        "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
+        "SetExpiry",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
     "sapience.v1.ControllerService": ["Status", "Goals", "SelfPrompts", "Runs"],

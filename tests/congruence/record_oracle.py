@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from core.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -22,6 +22,7 @@ from core.nouns import (
     Fact,
     Forgotten,
     Interval,
+    Moved,
     NewFact,
     OutboxEntry,
     PerceivedEpisode,
@@ -51,6 +52,7 @@ class Tenant:
     facts: list[Fact] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     policies: list[RelationPolicy] = field(default_factory=list)
+    holds: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Oracle:
@@ -69,6 +71,7 @@ class Oracle:
 
     def delete_namespace(self, name: str) -> int:
         tenant = self._tenant(name)
+        self._check_holds(tenant, [one.episode.id for one in tenant.episodes])
         self.last += 1
         if tenant.space:
             self.entries.append(OutboxEntry(self.last, name, tenant.space, (), True, self.last))
@@ -163,6 +166,7 @@ class Oracle:
             and (not speaker or episode.speaker == speaker)
             and (not conversation or episode.conversation == conversation)
         }
+        self._check_holds(tenant, going)
         told = [fact for fact in tenant.facts if fact.episode_id in going]
         left = [fact for fact in tenant.facts if fact not in told]
         bare = [
@@ -190,6 +194,54 @@ class Oracle:
         if ids and tenant.space:
             self.entries.append(OutboxEntry(self.last, namespace, tenant.space, ids, True, self.last))
         return gone
+
+    def move(self, namespace: str, episode_ids: Sequence[str], *, archive: bool) -> Moved:
+        tenant = self._tenant(namespace)
+        if any(one not in tenant.concepts for one in episode_ids):
+            raise NotFound("", reason="EPISODE_NOT_FOUND")
+        wanted = sorted(
+            one.episode.id
+            for one in tenant.episodes
+            if one.episode.id in episode_ids and (one.episode.archived_seq == 0) == archive
+        )
+        if archive:
+            self._check_holds(tenant, wanted)
+        if not wanted:
+            return Moved((), 0, 0)
+        self.last += 1
+        tenant.episodes = [
+            one._replace(episode=replace(one.episode, archived_seq=self.last if archive else 0))
+            if one.episode.id in wanted
+            else one
+            for one in tenant.episodes
+        ]
+        ids = tuple(sorted(c.concept.id for one in wanted for c in tenant.concepts[one]))
+        if ids and tenant.space:
+            self.entries.append(OutboxEntry(self.last, namespace, tenant.space, ids, archive, self.last))
+        return Moved(tuple(wanted), len(ids), self.last)
+
+    def set_hold(self, namespace: str, episode_ids: Sequence[str], hold: str, release: bool) -> int:
+        tenant = self._tenant(namespace)
+        if any(one not in tenant.concepts for one in episode_ids):
+            raise NotFound("", reason="EPISODE_NOT_FOUND")
+        given = {(one, hold) for one in episode_ids}
+        changed = given & tenant.holds if release else given - tenant.holds
+        tenant.holds = tenant.holds - given if release else tenant.holds | given
+        return len(changed)
+
+    def indexed(self, namespace: str) -> list[str]:
+        tenant = self._tenant(namespace)
+        found = (one.episode.id for one in tenant.episodes if not one.episode.archived_seq)
+        return sorted(c.concept.id for one in found for c in tenant.concepts[one])
+
+    def archived(self, namespace: str, seq: int) -> list[tuple[Episode, list[StoredConcept]]]:
+        tenant = self._tenant(namespace)
+        wanted = [one.episode for one in tenant.episodes if one.episode.archived_seq > seq >= one.episode.seq]
+        return [(one, tenant.concepts[one.id]) for one in sorted(wanted, key=lambda one: (one.archived_seq, one.id))]
+
+    def _check_holds(self, tenant: Tenant, episode_ids: Collection[str]) -> None:
+        if any(one in episode_ids for one, _ in tenant.holds):
+            raise FailedPrecondition("", reason="EPISODE_HELD")
 
     def outbox_done(self, position: int) -> None:
         self.entries = [entry for entry in self.entries if entry.position > position]
@@ -242,6 +294,7 @@ class Oracle:
 
     def counts(self, namespace: str | None) -> RecordCounts:
         tenants = [self._tenant(namespace)] if namespace else list(self.tenants.values())
+        apart = [(t, one.episode.id) for t in tenants for one in t.episodes if one.episode.archived_seq]
         return RecordCounts(
             episodes=sum(len(one.episodes) for one in tenants),
             concepts=sum(len(of) for one in tenants for of in one.concepts.values()),
@@ -249,6 +302,8 @@ class Oracle:
             facts=sum(len(one.facts) for one in tenants),
             seq=self.last,
             outbox_pending=len([entry for entry in self.entries if namespace in (None, entry.namespace)]),
+            archived_episodes=len(apart),
+            archived_concepts=sum(len(tenant.concepts[one]) for tenant, one in apart),
         )
 
     def _tenant(self, name: str) -> Tenant:

@@ -139,6 +139,16 @@ CALLS: dict[str, Callable[[Record], object]] = {
     "policies": lambda r: r.policies("no"),
     "timeline": lambda r: r.timeline("no", ALL, NOW, 10),
     "forget": lambda r: r.forget("no"),
+    "archive": lambda r: r.archive("no", ["x"]),
+    "thaw": lambda r: r.thaw("no", ["x"]),
+    "archived_concepts": lambda r: r.archived_concepts("no", NOW),
+    "keepings": lambda r: r.keepings("no", ["x"]),
+    "set_hold": lambda r: r.set_hold("no", ["x"], "h"),
+    "set_expiry": lambda r: r.set_expiry("no", ["x"], 1),
+    "time_to_live": lambda r: r.time_to_live("no"),
+    "set_time_to_live": lambda r: r.set_time_to_live("no", None),
+    "expire": lambda r: r.expire("no", 1, 1),
+    "add_uses": lambda r: r.add_uses("no", {}),
     "export_episodes": lambda r: r.export_episodes("no"),
     "concept_ids": lambda r: r.concept_ids("no"),
     "counts": lambda r: r.counts("no"),
@@ -826,9 +836,9 @@ def test_counts_of_one_and_of_all(record: Record) -> None:
     ids_of(record, told("x"), told("y", concepts=()))
     ids_of(record, told("x"), namespace="b")
     record.assert_fact("b", stated())
-    assert dataclasses.astuple(record.counts("a")) == (2, 1, 0, 0, 5, 1)
-    assert dataclasses.astuple(record.counts("b")) == (1, 1, 2, 1, 5, 1)
-    assert dataclasses.astuple(record.counts()) == (3, 2, 2, 1, 5, 2)
+    assert dataclasses.astuple(record.counts("a")) == (2, 1, 0, 0, 5, 1, 0, 0)
+    assert dataclasses.astuple(record.counts("b")) == (1, 1, 2, 1, 5, 1, 0, 0)
+    assert dataclasses.astuple(record.counts()) == (3, 2, 2, 1, 5, 2, 0, 0)
 
 
 def test_two_namespaces_never_mix(record: Record) -> None:
@@ -965,6 +975,11 @@ steps = st.one_of(
         st.just("forget"), namespaces, st.lists(st.integers(0, 9), max_size=2), st.sampled_from(SPEAKERS),
         st.sampled_from(CONVERSATIONS), st.booleans(),
     ),
+    st.tuples(st.just("archive"), namespaces, st.lists(st.integers(0, 9), max_size=3)),
+    st.tuples(st.just("thaw"), namespaces, st.lists(st.integers(0, 9), max_size=3)),
+    st.tuples(
+        st.just("set_hold"), namespaces, st.lists(st.integers(0, 9), max_size=1), st.sampled_from("xy"), st.booleans()
+    ),
     st.tuples(st.just("delete_namespace"), namespaces),
     st.tuples(st.just("create_namespace"), namespaces),
     st.tuples(st.just("outbox_done"), st.integers(0, 3)),
@@ -1067,6 +1082,17 @@ class History:
                 lambda: oracle.forget(namespace, ids, speaker, conversation, dry_run),
             )
 
+        elif name in ("archive", "thaw"):
+            namespace, ids = rest[0], [self.episode_id(rest[0], one) for one in rest[1]]
+            move = record.archive if name == "archive" else record.thaw
+            self.both(lambda: move(namespace, ids), lambda: oracle.move(namespace, ids, archive=name == "archive"))
+        elif name == "set_hold":
+            namespace, ids = rest[0], [self.episode_id(rest[0], one) for one in rest[1]]
+            self.both(
+                lambda: record.set_hold(namespace, ids, rest[2], release=rest[3]),
+                lambda: oracle.set_hold(namespace, ids, rest[2], rest[3]),
+            )
+
     def both(self, on_record: Callable[[], object], on_oracle: Callable[[], object]) -> None:
         """The same answer, or the same error."""
         assert outcome(on_record) == outcome(on_oracle)
@@ -1091,7 +1117,10 @@ class History:
             assert statistics.concepts == oracle.counts(name).concepts
             assert dict(statistics.document_frequency) == oracle.document_frequency(name)
             concepts = {one.concept.id: one for _, of in exported for one in of}
-            assert list(record.concept_ids(name)) == sorted(concepts)
+            assert list(record.concept_ids(name)) == oracle.indexed(name)
+            for seq in (as_of.seq, oracle.last // 2):
+                apart = record.archived_concepts(name, AsOf(seq=seq))
+                assert plain(list(apart)) == plain(oracle.archived(name, seq))
             assert plain(record.concepts(name, list(concepts))) == plain(concepts)
             assert plain(record.window(name, ids, radius)) == plain(oracle.window(name, radius))
             assert plain(record.timeline(name, where, as_of, 1000)) == plain(oracle.timeline(name, where, as_of))

@@ -298,6 +298,15 @@ TENANTS: list[tuple[str, dict[str, Any]]] = [
     ("Timeline", {}),
     ("Forget", {"speaker": "Ada"}),
     ("Forget", {"speaker": "Ada", "dry_run": True}),
+    ("Archive", {"episode_ids": ["x"]}),
+    ("Archive", {"share": 0.5}),
+    ("Archive", {"share": 0.5, "dry_run": True}),
+    ("Thaw", {"all": True}),
+    ("SetHold", {"episode_ids": ["x"], "hold": "case"}),
+    ("SetExpiry", {"episode_ids": ["x"]}),
+    ("SetTimeToLive", {}),
+    ("GetKeeping", {}),
+    ("RecordUse", {"uses": [pb.Use(episode_id="x", count=1)]}),
     ("Export", {}),
     ("Import", {}),
     ("Stats", {}),
@@ -383,6 +392,8 @@ WRITES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"subject": "Ada", "relation": "likes", "literal": "coffee"},
     ),
     ("Forget", {"speaker": "Ada"}, {"speaker": "Bob"}),
+    ("Archive", {"share": 0.1}, {"share": 0.2}),
+    ("Thaw", {"all": True}, {"episode_ids": ["x"]}),
 ]
 
 

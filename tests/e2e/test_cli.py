@@ -313,6 +313,33 @@ def test_forget_says_how_much_and_asks_first(sapience):
     assert sapience.ok("recall", "what was said", "-n", "gone", "--json").json == []
 
 
+def test_what_is_archived_is_listed_first_then_not_found_and_thawed(sapience):
+    sapience.ok("namespaces", "create", "attic")
+    ids = {}
+    for text in ("Hi there", "The boat is called Windflower", "Clara bought the old piano"):
+        kept = sapience.ok("remember", text, "-n", "attic", "--json").json
+        ids[text] = kept["episode_id"]
+
+    def found():
+        return {hit["episode"]["text"] for hit in sapience.ok("recall", "the boat", "-n", "attic", "--json").json}
+
+    listed = sapience.ok("archive", "--share", "0.34", "--dry-run", "-n", "attic").out
+    assert re.match(r"^0\.\d{3}  me .* Hi there\n", listed)
+    assert listed.endswith("1 Episodes would be archived\n")
+    assert found() == set(ids)
+    sapience.ok("hold", "case 12", ids["Hi there"], "-n", "attic")
+    assert sapience.ok("archive", "--threshold", "0", "-n", "attic").out == "0 Episodes are now archived\n"
+    refused = sapience("archive", ids["Hi there"], "-n", "attic")
+    assert refused.status == 1
+    assert "'case 12'" in refused.err
+    assert sapience.ok("hold", "case 12", ids["Hi there"], "--release", "-n", "attic").out.startswith("1 Episodes rel")
+    done = sapience.ok("archive", "--share", "0.34", "-n", "attic", "--json").json
+    assert [one["episode"]["id"] for one in done["retained"]] == [ids["Hi there"]]
+    assert found() == set(ids) - {"Hi there"}
+    assert sapience.ok("thaw", "--all", "-n", "attic").out == "1 Episodes are found again\n"
+    assert found() == set(ids)
+
+
 def test_namespaces_are_created_listed_and_deleted(sapience):
     sapience.ok("namespaces", "create", "short-lived")
     sapience.ok("remember", "Hello", "-n", "short-lived")

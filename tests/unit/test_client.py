@@ -35,6 +35,12 @@ EVERY_CALL: list[Description] = [
     memory.remember("text"),
     memory.recall("text"),
     memory.forget(speaker="Nora"),
+    memory.archive(share=0.3, dry_run=True),
+    memory.thaw(all=True),
+    memory.set_hold("case", episode_ids=["id"]),
+    memory.set_expiry(None, episode_ids=["id"]),
+    memory.set_time_to_live(timedelta(days=1)),
+    memory.keeping(["id"]),
     memory.export(),
     memory.stats(),
     facts.assert_fact("Nora", "lives_in", entity="Bremen"),
@@ -81,7 +87,10 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
     for name in retried["name"]:
         service = name["service"].rpartition(".")[2].removesuffix("Service").lower()
         rpc = rpc_of(service, name["method"])
-        writes = name["method"] in ("Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget")
+        writes = name["method"] in (
+            "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
+            "SetExpiry",
+        )  # fmt: skip
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
         assert not rpc.server_streaming
@@ -465,12 +474,13 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 # ---- the library as a whole ----
 
 PUBLIC = """
-AlreadyExists Answer AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check Citation
-Client Concept ContradictionPolicy DeadlineExceeded Difference DraftRetracted Entity Episode Event Fact
-FailedPrecondition Forgotten Hit ImportResult Internal Interval InvalidArgument Model ModelKind Namespace NewEpisode
-NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered ResourceExhausted
-SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thought TimelineEntry TimelinePage
-Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio connect errors to_dict
+AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
+Citation Client Concept ContradictionPolicy DeadlineExceeded Difference DraftRetracted Entity Episode Event Expiry
+Fact FailedPrecondition Forgotten Hit ImportResult Internal Interval InvalidArgument Keeping Model ModelKind Namespace
+NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered ResourceExhausted
+Retained SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thawed Thought
+TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio
+connect errors to_dict
 """.split()
 
 

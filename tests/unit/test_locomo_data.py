@@ -33,11 +33,11 @@ def conversation() -> dict[str, Any]:
 def test_turns_come_in_order_of_sessions_and_keep_it_by_their_time(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(conversation()))
     (read,) = data.load(tmp_path)
-    assert [turn.external_id for turn in read.turns] == ["D1:1", "D1:2", "D2:1"]
+    assert [turn.id for turn in read.turns] == ["D1:1", "D1:2", "D2:1"]
     began = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
     assert [turn.told_at for turn in read.turns[:2]] == [began, began + timedelta(milliseconds=1)]
     assert read.turns[1].text == "Look.\na small boat"
-    assert read.sessions(["D2:1", "D1:2", "D1:1"]) == ["session 2", "session 1"]
+    assert read.sessions(["D2:1", "D1:2", "D1:1"]) == [2, 1]
 
 
 def test_a_question_keeps_the_evidence_that_exists_and_goes_without_any(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sapience import types, wire
@@ -14,6 +14,8 @@ from sapience.v1 import memory_pb2
 
 SECONDS = 30.0
 """How long a call of memory may take unless its `timeout` says otherwise."""
+LONG = 120.0
+"""The same for a call that may read or move all that a namespace holds."""
 
 
 def new_request_id() -> str:
@@ -171,6 +173,128 @@ def forget(
         dry_run=dry_run,
     )
     return Call("memory", "Forget", request, timeout, namespace is None, partial(wire.read_plain, types.Forgotten))
+
+
+def archive(
+    *,
+    episode_ids: Iterable[str] = (),
+    share: float | None = None,
+    threshold: float | None = None,
+    dry_run: bool = False,
+    request_id: str | None = None,
+    namespace: str | None = None,
+    timeout: float | None = LONG,
+) -> Call[types.Archived]:
+    """Archives Episodes: recall no longer finds them, everything else answers as before. Give one of the three.
+
+    `share`: the least retained, until that share (0 to 1) of the namespace is archived; `threshold`: all retained less
+    than that. `dry_run` lists them and archives nothing. Raises FailedPrecondition for one under a legal hold.
+    """
+    request = wire.message(
+        memory_pb2.ArchiveRequest,
+        namespace=namespace,
+        request_id=request_id or new_request_id(),
+        episode_ids=wire.words(episode_ids, "episode_ids"),
+        share=share,
+        threshold=threshold,
+        dry_run=dry_run,
+    )
+    return Call("memory", "Archive", request, timeout, namespace is None, wire.read_archived)
+
+
+def thaw(
+    *,
+    episode_ids: Iterable[str] = (),
+    all: bool = False,  # noqa: A002
+    request_id: str | None = None,
+    namespace: str | None = None,
+    timeout: float | None = LONG,
+) -> Call[types.Thawed]:
+    """Makes archived Episodes found again, as they were: these, or `all`."""
+    request = wire.message(
+        memory_pb2.ThawRequest,
+        namespace=namespace,
+        request_id=request_id or new_request_id(),
+        episode_ids=wire.words(episode_ids, "episode_ids"),
+        all=all,
+    )
+    return Call("memory", "Thaw", request, timeout, namespace is None, partial(wire.read_plain, types.Thawed))
+
+
+def set_hold(
+    hold: str,
+    *,
+    episode_ids: Iterable[str],
+    release: bool = False,
+    request_id: str | None = None,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[int]:
+    """Puts Episodes under the legal hold of that name, or releases them from it. Returns how many were not so already.
+
+    While one is held, by any name, it is neither archived nor deleted.
+    """
+    request = wire.message(
+        memory_pb2.SetHoldRequest,
+        namespace=namespace,
+        request_id=request_id or new_request_id(),
+        episode_ids=wire.words(episode_ids, "episode_ids"),
+        hold=hold,
+        release=release,
+    )
+    return Call("memory", "SetHold", request, timeout, namespace is None, lambda response: response.changed)
+
+
+def set_expiry(
+    expires_at: datetime | None,
+    *,
+    episode_ids: Iterable[str],
+    expiry: types.Expiry | str = types.Expiry.ARCHIVE,
+    request_id: str | None = None,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[int]:
+    """Sets when Episodes end, and whether they are archived or deleted then; None leaves it to the namespace."""
+    request = wire.message(
+        memory_pb2.SetExpiryRequest,
+        namespace=namespace,
+        request_id=request_id or new_request_id(),
+        episode_ids=wire.words(episode_ids, "episode_ids"),
+        expires_at=wire.timestamp(expires_at, "expires_at"),
+        expiry=wire.enum_value(types.Expiry, expiry, "expiry"),
+    )
+    return Call("memory", "SetExpiry", request, timeout, namespace is None, lambda response: response.episodes)
+
+
+def set_time_to_live(
+    time_to_live: timedelta | None,
+    *,
+    expiry: types.Expiry | str = types.Expiry.ARCHIVE,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[bool]:
+    """Sets how long a namespace keeps what has no end of its own, from `recorded_at` on; None keeps it for good."""
+    request = wire.message(
+        memory_pb2.SetTimeToLiveRequest,
+        namespace=namespace,
+        time_to_live=time_to_live,
+        expiry=wire.enum_value(types.Expiry, expiry, "expiry"),
+    )
+    return Call("memory", "SetTimeToLive", request, timeout, namespace is None, lambda response: True)
+
+
+def keeping(
+    episode_ids: Iterable[str], *, namespace: str | None = None, timeout: float | None = SECONDS
+) -> Call[list[types.Keeping]]:
+    """How those of the Episodes are kept that exist: holds, ends, counts of use."""
+    request = wire.message(
+        memory_pb2.GetKeepingRequest, namespace=namespace, episode_ids=wire.words(episode_ids, "episode_ids")
+    )
+
+    def read(response: memory_pb2.GetKeepingResponse) -> list[types.Keeping]:
+        return [wire.read_keeping(one) for one in response.keepings]
+
+    return Call("memory", "GetKeeping", request, timeout, namespace is None, read)
 
 
 def export(

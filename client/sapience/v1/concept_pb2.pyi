@@ -431,6 +431,7 @@ class Episode(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     RECORDED_AT_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
+    ARCHIVED_SEQ_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, given by the server."""
     namespace: _builtins.str
@@ -447,6 +448,8 @@ class Episode(_message.Message):
     """The caller's own id for it; unique within namespace and source when given."""
     seq: _builtins.int
     """The place of that commit in the order of all commits of this store."""
+    archived_seq: _builtins.int
+    """The commit that archived it: it is no longer found by Recall, and kept whole. 0 while it is not."""
     @_builtins.property
     def source(self) -> Global___Source:
         """Where it comes from."""
@@ -473,10 +476,11 @@ class Episode(_message.Message):
         external_id: _builtins.str = ...,
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
         seq: _builtins.int = ...,
+        archived_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_at", b"recorded_at", "source", b"source", "told_at", b"told_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "external_id", b"external_id", "id", b"id", "namespace", b"namespace", "position", b"position", "recorded_at", b"recorded_at", "seq", b"seq", "source", b"source", "speaker", b"speaker", "text", b"text", "told_at", b"told_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived_seq", b"archived_seq", "conversation", b"conversation", "external_id", b"external_id", "id", b"id", "namespace", b"namespace", "position", b"position", "recorded_at", b"recorded_at", "seq", b"seq", "source", b"source", "speaker", b"speaker", "text", b"text", "told_at", b"told_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,9 +5,11 @@ Memory: what is kept, as it was told, in time. The record is the truth; the vect
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from sapience.v1 import concept_pb2 as _concept_pb2
 import builtins as _builtins
@@ -20,6 +22,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Expiry:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExpiryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Expiry.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPIRY_UNSPECIFIED: _Expiry.ValueType  # 0
+    """Archived."""
+    EXPIRY_ARCHIVE: _Expiry.ValueType  # 1
+    """Archived."""
+    EXPIRY_DELETE: _Expiry.ValueType  # 2
+    """Deleted for good, as by Forget."""
+
+class Expiry(_Expiry, metaclass=_ExpiryEnumTypeWrapper):
+    """What becomes of an Episode at its end."""
+
+EXPIRY_UNSPECIFIED: Expiry.ValueType  # 0
+"""Archived."""
+EXPIRY_ARCHIVE: Expiry.ValueType  # 1
+"""Archived."""
+EXPIRY_DELETE: Expiry.ValueType  # 2
+"""Deleted for good, as by Forget."""
+Global___Expiry: _TypeAlias = Expiry  # noqa: Y015
 
 @_typing.final
 class CreateNamespaceRequest(_message.Message):
@@ -1429,6 +1455,545 @@ class ForgetResponse(_message.Message):
 Global___ForgetResponse: _TypeAlias = ForgetResponse  # noqa: Y015
 
 @_typing.final
+class ArchiveRequest(_message.Message):
+    """A request of Archive. One of `episode_ids`, `share` and `threshold` says which."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPISODE_IDS_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    request_id: _builtins.str
+    """The caller's own id of this write."""
+    share: _builtins.float
+    """The least retained, until this share of the namespace's Episodes is archived: from 0 to 1. Held ones are passed over."""
+    threshold: _builtins.float
+    """All that are retained less than this, from 0 to 1. Held ones are passed over."""
+    dry_run: _builtins.bool
+    """True to list what would be archived, with its retention, and archive nothing."""
+    @_builtins.property
+    def episode_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These Episodes, by id. All of them have to exist, and none may be under a legal hold."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        episode_ids: _abc.Iterable[_builtins.str] | None = ...,
+        share: _builtins.float | None = ...,
+        threshold: _builtins.float | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "_threshold", b"_threshold", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_share", b"_share", "_threshold", b"_threshold", "dry_run", b"dry_run", "episode_ids", b"episode_ids", "namespace", b"namespace", "request_id", b"request_id", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
+    _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share) -> _WhichOneofReturnType__share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___ArchiveRequest: _TypeAlias = ArchiveRequest  # noqa: Y015
+
+@_typing.final
+class ArchiveResponse(_message.Message):
+    """A response of Archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPISODES_FIELD_NUMBER: _builtins.int
+    CONCEPTS_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    RETAINED_FIELD_NUMBER: _builtins.int
+    episodes: _builtins.int
+    """How many Episodes were archived, or would be; those that were so already are not among them."""
+    concepts: _builtins.int
+    """How many Concepts left the index with them."""
+    seq: _builtins.int
+    """The commit; 0 for a dry run, and where nothing changed."""
+    @_builtins.property
+    def retained(self) -> _containers.RepeatedCompositeFieldContainer[Global___Retained]:
+        """Which they are, least retained first: the first 1,000."""
+
+    def __init__(
+        self,
+        *,
+        episodes: _builtins.int = ...,
+        concepts: _builtins.int = ...,
+        seq: _builtins.int = ...,
+        retained: _abc.Iterable[Global___Retained] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "episodes", b"episodes", "retained", b"retained", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveResponse: _TypeAlias = ArchiveResponse  # noqa: Y015
+
+@_typing.final
+class Retained(_message.Message):
+    """An Episode and how well it is retained."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPISODE_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    retention: _builtins.float
+    """From 0 to 1; absent where the request named its Episodes and was no dry run."""
+    @_builtins.property
+    def episode(self) -> _concept_pb2.Episode:
+        """The Episode."""
+
+    def __init__(
+        self,
+        *,
+        episode: _concept_pb2.Episode | None = ...,
+        retention: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "episode", b"episode", "retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "episode", b"episode", "retention", b"retention"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
+    _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
+
+Global___Retained: _TypeAlias = Retained  # noqa: Y015
+
+@_typing.final
+class ThawRequest(_message.Message):
+    """A request of Thaw. One of `episode_ids` and `all` says which."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPISODE_IDS_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    request_id: _builtins.str
+    """The caller's own id of this write."""
+    all: _builtins.bool
+    """True for all that are archived."""
+    @_builtins.property
+    def episode_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These Episodes, by id."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        episode_ids: _abc.Iterable[_builtins.str] | None = ...,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "episode_ids", b"episode_ids", "namespace", b"namespace", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThawRequest: _TypeAlias = ThawRequest  # noqa: Y015
+
+@_typing.final
+class ThawResponse(_message.Message):
+    """A response of Thaw."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPISODES_FIELD_NUMBER: _builtins.int
+    CONCEPTS_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    episodes: _builtins.int
+    """How many Episodes are found again."""
+    concepts: _builtins.int
+    """How many Concepts the index takes with them."""
+    seq: _builtins.int
+    """The commit; 0 where nothing changed."""
+    def __init__(
+        self,
+        *,
+        episodes: _builtins.int = ...,
+        concepts: _builtins.int = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "episodes", b"episodes", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThawResponse: _TypeAlias = ThawResponse  # noqa: Y015
+
+@_typing.final
+class SetHoldRequest(_message.Message):
+    """A request of SetHold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPISODE_IDS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    request_id: _builtins.str
+    """The caller's own id of this write."""
+    hold: _builtins.str
+    """The name of the hold, for example that of the case: 1 to 256 bytes. An Episode may be under several."""
+    release: _builtins.bool
+    """True to release them from it."""
+    @_builtins.property
+    def episode_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These Episodes, by id: 1 to 10,000."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        episode_ids: _abc.Iterable[_builtins.str] | None = ...,
+        hold: _builtins.str = ...,
+        release: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_ids", b"episode_ids", "hold", b"hold", "namespace", b"namespace", "release", b"release", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHoldRequest: _TypeAlias = SetHoldRequest  # noqa: Y015
+
+@_typing.final
+class SetHoldResponse(_message.Message):
+    """A response of SetHold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.int
+    """How many Episodes were not so already."""
+    def __init__(
+        self,
+        *,
+        changed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHoldResponse: _TypeAlias = SetHoldResponse  # noqa: Y015
+
+@_typing.final
+class SetExpiryRequest(_message.Message):
+    """A request of SetExpiry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPISODE_IDS_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    request_id: _builtins.str
+    """The caller's own id of this write."""
+    expiry: Global___Expiry.ValueType
+    """What becomes of them then."""
+    @_builtins.property
+    def episode_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These Episodes, by id: 1 to 10,000."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When they end; absent leaves it to the namespace."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        episode_ids: _abc.Iterable[_builtins.str] | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        expiry: Global___Expiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_ids", b"episode_ids", "expires_at", b"expires_at", "expiry", b"expiry", "namespace", b"namespace", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetExpiryRequest: _TypeAlias = SetExpiryRequest  # noqa: Y015
+
+@_typing.final
+class SetExpiryResponse(_message.Message):
+    """A response of SetExpiry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPISODES_FIELD_NUMBER: _builtins.int
+    episodes: _builtins.int
+    """How many Episodes it was set for."""
+    def __init__(
+        self,
+        *,
+        episodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episodes", b"episodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetExpiryResponse: _TypeAlias = SetExpiryResponse  # noqa: Y015
+
+@_typing.final
+class SetTimeToLiveRequest(_message.Message):
+    """A request of SetTimeToLive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    expiry: Global___Expiry.ValueType
+    """What becomes of it then."""
+    @_builtins.property
+    def time_to_live(self) -> _duration_pb2.Duration:
+        """How long an Episode is kept, counted from `recorded_at`; absent means for good."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        time_to_live: _duration_pb2.Duration | None = ...,
+        expiry: Global___Expiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_to_live", b"time_to_live"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiry", b"expiry", "namespace", b"namespace", "time_to_live", b"time_to_live"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTimeToLiveRequest: _TypeAlias = SetTimeToLiveRequest  # noqa: Y015
+
+@_typing.final
+class SetTimeToLiveResponse(_message.Message):
+    """A response of SetTimeToLive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTimeToLiveResponse: _TypeAlias = SetTimeToLiveResponse  # noqa: Y015
+
+@_typing.final
+class GetKeepingRequest(_message.Message):
+    """A request of GetKeeping."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    EPISODE_IDS_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    @_builtins.property
+    def episode_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These Episodes, by id: at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        episode_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_ids", b"episode_ids", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKeepingRequest: _TypeAlias = GetKeepingRequest  # noqa: Y015
+
+@_typing.final
+class GetKeepingResponse(_message.Message):
+    """A response of GetKeeping."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEEPINGS_FIELD_NUMBER: _builtins.int
+    TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    expiry: Global___Expiry.ValueType
+    """What becomes of them then."""
+    @_builtins.property
+    def keepings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Keeping]:
+        """Of those that exist, in the order asked."""
+
+    @_builtins.property
+    def time_to_live(self) -> _duration_pb2.Duration:
+        """How long the namespace keeps Episodes that have no end of their own; absent means for good."""
+
+    def __init__(
+        self,
+        *,
+        keepings: _abc.Iterable[Global___Keeping] | None = ...,
+        time_to_live: _duration_pb2.Duration | None = ...,
+        expiry: Global___Expiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_to_live", b"time_to_live"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiry", b"expiry", "keepings", b"keepings", "time_to_live", b"time_to_live"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKeepingResponse: _TypeAlias = GetKeepingResponse  # noqa: Y015
+
+@_typing.final
+class Keeping(_message.Message):
+    """How an Episode is kept, and what it was used for. This store's own business: Export leaves it out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPISODE_ID_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    USED_AT_FIELD_NUMBER: _builtins.int
+    episode_id: _builtins.str
+    """The Episode."""
+    expiry: Global___Expiry.ValueType
+    """What becomes of it then."""
+    uses: _builtins.int
+    """How often it was cited."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The legal holds it is under, by name."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When it ends; absent leaves it to the namespace."""
+
+    @_builtins.property
+    def used_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was cited last; absent means never."""
+
+    def __init__(
+        self,
+        *,
+        episode_id: _builtins.str = ...,
+        holds: _abc.Iterable[_builtins.str] | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        expiry: Global___Expiry.ValueType = ...,
+        uses: _builtins.int = ...,
+        used_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "used_at", b"used_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_id", b"episode_id", "expires_at", b"expires_at", "expiry", b"expiry", "holds", b"holds", "used_at", b"used_at", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Keeping: _TypeAlias = Keeping  # noqa: Y015
+
+@_typing.final
+class RecordUseRequest(_message.Message):
+    """A request of RecordUse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Use]:
+        """Which Episodes were cited, and how often; unknown ones count nothing. At most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        uses: _abc.Iterable[Global___Use] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordUseRequest: _TypeAlias = RecordUseRequest  # noqa: Y015
+
+@_typing.final
+class Use(_message.Message):
+    """That an Episode was cited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPISODE_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    episode_id: _builtins.str
+    """The Episode."""
+    count: _builtins.int
+    """How often: 1 or more."""
+    def __init__(
+        self,
+        *,
+        episode_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "episode_id", b"episode_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Use: _TypeAlias = Use  # noqa: Y015
+
+@_typing.final
+class RecordUseResponse(_message.Message):
+    """A response of RecordUse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordUseResponse: _TypeAlias = RecordUseResponse  # noqa: Y015
+
+@_typing.final
 class DreamRequest(_message.Message):
     """A request of Dream."""
 
@@ -1701,6 +2266,7 @@ class StatsResponse(_message.Message):
     OUTBOX_PENDING_FIELD_NUMBER: _builtins.int
     RECORD_BACKEND_FIELD_NUMBER: _builtins.int
     INDEX_BACKEND_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """Episodes in the record."""
     concepts: _builtins.int
@@ -1719,6 +2285,8 @@ class StatsResponse(_message.Message):
     """What keeps the record: "sqlite" or "neo4j"."""
     index_backend: _builtins.str
     """What keeps the index: "edge" or "qdrant"."""
+    archived: _builtins.int
+    """Archived Episodes among those in the record."""
     def __init__(
         self,
         *,
@@ -1731,10 +2299,11 @@ class StatsResponse(_message.Message):
         outbox_pending: _builtins.int = ...,
         record_backend: _builtins.str = ...,
         index_backend: _builtins.str = ...,
+        archived: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "entities", b"entities", "episodes", b"episodes", "facts", b"facts", "index_backend", b"index_backend", "indexed", b"indexed", "outbox_pending", b"outbox_pending", "record_backend", b"record_backend", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "concepts", b"concepts", "entities", b"entities", "episodes", b"episodes", "facts", b"facts", "index_backend", b"index_backend", "indexed", b"indexed", "outbox_pending", b"outbox_pending", "record_backend", b"record_backend", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -118,6 +118,41 @@ class MemoryServiceStub:
                 request_serializer=sapience_dot_v1_dot_memory__pb2.ForgetRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.ForgetResponse.FromString,
                 _registered_method=True)
+        self.Archive = channel.unary_unary(
+                '/sapience.v1.MemoryService/Archive',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.ArchiveRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.ArchiveResponse.FromString,
+                _registered_method=True)
+        self.Thaw = channel.unary_unary(
+                '/sapience.v1.MemoryService/Thaw',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.ThawRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.ThawResponse.FromString,
+                _registered_method=True)
+        self.SetHold = channel.unary_unary(
+                '/sapience.v1.MemoryService/SetHold',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.SetHoldRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.SetHoldResponse.FromString,
+                _registered_method=True)
+        self.SetExpiry = channel.unary_unary(
+                '/sapience.v1.MemoryService/SetExpiry',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.SetExpiryRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.SetExpiryResponse.FromString,
+                _registered_method=True)
+        self.SetTimeToLive = channel.unary_unary(
+                '/sapience.v1.MemoryService/SetTimeToLive',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.SetTimeToLiveRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.SetTimeToLiveResponse.FromString,
+                _registered_method=True)
+        self.GetKeeping = channel.unary_unary(
+                '/sapience.v1.MemoryService/GetKeeping',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.GetKeepingRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.GetKeepingResponse.FromString,
+                _registered_method=True)
+        self.RecordUse = channel.unary_unary(
+                '/sapience.v1.MemoryService/RecordUse',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.RecordUseRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.RecordUseResponse.FromString,
+                _registered_method=True)
         self.Dream = channel.unary_unary(
                 '/sapience.v1.MemoryService/Dream',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.DreamRequest.SerializeToString,
@@ -254,6 +289,56 @@ class MemoryServiceServicer:
 
     def Forget(self, request, context):
         """Deletes Episodes and all that was derived from them, and leaves an audit record with no content.
+        FAILED_PRECONDITION (EPISODE_HELD) where one of them is under a legal hold; so does DeleteNamespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Archive(self, request, context):
+        """Archives Episodes: Recall no longer finds them, and everything else answers as before. By id, or the least retained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Thaw(self, request, context):
+        """Makes archived Episodes found again, as they were.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetHold(self, request, context):
+        """Puts Episodes under a legal hold, or releases them: held ones are neither archived nor deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetExpiry(self, request, context):
+        """Sets when Episodes end, and whether they are archived or deleted then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTimeToLive(self, request, context):
+        """Sets how long a namespace keeps Episodes that have no end of their own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeeping(self, request, context):
+        """How Episodes are kept: holds, ends, and how often they were cited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordUse(self, request, context):
+        """Counts that Episodes were cited. The reasoning service sends it, many at a time; a crash may lose some.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -369,6 +454,41 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Forget,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.ForgetRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.ForgetResponse.SerializeToString,
+            ),
+            'Archive': grpc.unary_unary_rpc_method_handler(
+                    servicer.Archive,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.ArchiveRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.ArchiveResponse.SerializeToString,
+            ),
+            'Thaw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Thaw,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.ThawRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.ThawResponse.SerializeToString,
+            ),
+            'SetHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetHold,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.SetHoldRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.SetHoldResponse.SerializeToString,
+            ),
+            'SetExpiry': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetExpiry,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.SetExpiryRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.SetExpiryResponse.SerializeToString,
+            ),
+            'SetTimeToLive': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTimeToLive,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.SetTimeToLiveRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.SetTimeToLiveResponse.SerializeToString,
+            ),
+            'GetKeeping': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeeping,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.GetKeepingRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.GetKeepingResponse.SerializeToString,
+            ),
+            'RecordUse': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordUse,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.RecordUseRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.RecordUseResponse.SerializeToString,
             ),
             'Dream': grpc.unary_unary_rpc_method_handler(
                     servicer.Dream,
@@ -827,6 +947,195 @@ class MemoryService:
             '/sapience.v1.MemoryService/Forget',
             sapience_dot_v1_dot_memory__pb2.ForgetRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Archive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Archive',
+            sapience_dot_v1_dot_memory__pb2.ArchiveRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.ArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Thaw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Thaw',
+            sapience_dot_v1_dot_memory__pb2.ThawRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.ThawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/SetHold',
+            sapience_dot_v1_dot_memory__pb2.SetHoldRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.SetHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetExpiry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/SetExpiry',
+            sapience_dot_v1_dot_memory__pb2.SetExpiryRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.SetExpiryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTimeToLive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/SetTimeToLive',
+            sapience_dot_v1_dot_memory__pb2.SetTimeToLiveRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.SetTimeToLiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeeping(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/GetKeeping',
+            sapience_dot_v1_dot_memory__pb2.GetKeepingRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.GetKeepingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/RecordUse',
+            sapience_dot_v1_dot_memory__pb2.RecordUseRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.RecordUseResponse.FromString,
             options,
             channel_credentials,
             insecure,

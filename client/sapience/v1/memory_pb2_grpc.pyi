@@ -68,7 +68,23 @@ class MemoryServiceStub:
     Timeline: _grpc.UnaryUnaryMultiCallable[_memory_pb2.TimelineRequest, _memory_pb2.TimelineResponse]
     """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]
-    """Deletes Episodes and all that was derived from them, and leaves an audit record with no content."""
+    """Deletes Episodes and all that was derived from them, and leaves an audit record with no content.
+    FAILED_PRECONDITION (EPISODE_HELD) where one of them is under a legal hold; so does DeleteNamespace.
+    """
+    Archive: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ArchiveRequest, _memory_pb2.ArchiveResponse]
+    """Archives Episodes: Recall no longer finds them, and everything else answers as before. By id, or the least retained."""
+    Thaw: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ThawRequest, _memory_pb2.ThawResponse]
+    """Makes archived Episodes found again, as they were."""
+    SetHold: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SetHoldRequest, _memory_pb2.SetHoldResponse]
+    """Puts Episodes under a legal hold, or releases them: held ones are neither archived nor deleted."""
+    SetExpiry: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SetExpiryRequest, _memory_pb2.SetExpiryResponse]
+    """Sets when Episodes end, and whether they are archived or deleted then."""
+    SetTimeToLive: _grpc.UnaryUnaryMultiCallable[_memory_pb2.SetTimeToLiveRequest, _memory_pb2.SetTimeToLiveResponse]
+    """Sets how long a namespace keeps Episodes that have no end of their own."""
+    GetKeeping: _grpc.UnaryUnaryMultiCallable[_memory_pb2.GetKeepingRequest, _memory_pb2.GetKeepingResponse]
+    """How Episodes are kept: holds, ends, and how often they were cited."""
+    RecordUse: _grpc.UnaryUnaryMultiCallable[_memory_pb2.RecordUseRequest, _memory_pb2.RecordUseResponse]
+    """Counts that Episodes were cited. The reasoning service sends it, many at a time; a crash may lose some."""
     Dream: _grpc.UnaryUnaryMultiCallable[_memory_pb2.DreamRequest, _memory_pb2.DreamResponse]
     """Consolidates memories. UNIMPLEMENTED (reason NOT_YET) in this version."""
     Export: _grpc.UnaryStreamMultiCallable[_memory_pb2.ExportRequest, _memory_pb2.ExportResponse]
@@ -118,7 +134,23 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Timeline: _aio.UnaryUnaryMultiCallable[_memory_pb2.TimelineRequest, _memory_pb2.TimelineResponse]  # type: ignore[assignment]
     """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]  # type: ignore[assignment]
-    """Deletes Episodes and all that was derived from them, and leaves an audit record with no content."""
+    """Deletes Episodes and all that was derived from them, and leaves an audit record with no content.
+    FAILED_PRECONDITION (EPISODE_HELD) where one of them is under a legal hold; so does DeleteNamespace.
+    """
+    Archive: _aio.UnaryUnaryMultiCallable[_memory_pb2.ArchiveRequest, _memory_pb2.ArchiveResponse]  # type: ignore[assignment]
+    """Archives Episodes: Recall no longer finds them, and everything else answers as before. By id, or the least retained."""
+    Thaw: _aio.UnaryUnaryMultiCallable[_memory_pb2.ThawRequest, _memory_pb2.ThawResponse]  # type: ignore[assignment]
+    """Makes archived Episodes found again, as they were."""
+    SetHold: _aio.UnaryUnaryMultiCallable[_memory_pb2.SetHoldRequest, _memory_pb2.SetHoldResponse]  # type: ignore[assignment]
+    """Puts Episodes under a legal hold, or releases them: held ones are neither archived nor deleted."""
+    SetExpiry: _aio.UnaryUnaryMultiCallable[_memory_pb2.SetExpiryRequest, _memory_pb2.SetExpiryResponse]  # type: ignore[assignment]
+    """Sets when Episodes end, and whether they are archived or deleted then."""
+    SetTimeToLive: _aio.UnaryUnaryMultiCallable[_memory_pb2.SetTimeToLiveRequest, _memory_pb2.SetTimeToLiveResponse]  # type: ignore[assignment]
+    """Sets how long a namespace keeps Episodes that have no end of their own."""
+    GetKeeping: _aio.UnaryUnaryMultiCallable[_memory_pb2.GetKeepingRequest, _memory_pb2.GetKeepingResponse]  # type: ignore[assignment]
+    """How Episodes are kept: holds, ends, and how often they were cited."""
+    RecordUse: _aio.UnaryUnaryMultiCallable[_memory_pb2.RecordUseRequest, _memory_pb2.RecordUseResponse]  # type: ignore[assignment]
+    """Counts that Episodes were cited. The reasoning service sends it, many at a time; a crash may lose some."""
     Dream: _aio.UnaryUnaryMultiCallable[_memory_pb2.DreamRequest, _memory_pb2.DreamResponse]  # type: ignore[assignment]
     """Consolidates memories. UNIMPLEMENTED (reason NOT_YET) in this version."""
     Export: _aio.UnaryStreamMultiCallable[_memory_pb2.ExportRequest, _memory_pb2.ExportResponse]  # type: ignore[assignment]
@@ -261,7 +293,65 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_pb2.ForgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.ForgetResponse, _abc.Awaitable[_memory_pb2.ForgetResponse]]:
-        """Deletes Episodes and all that was derived from them, and leaves an audit record with no content."""
+        """Deletes Episodes and all that was derived from them, and leaves an audit record with no content.
+        FAILED_PRECONDITION (EPISODE_HELD) where one of them is under a legal hold; so does DeleteNamespace.
+        """
+
+    @_abc_1.abstractmethod
+    def Archive(
+        self,
+        request: _memory_pb2.ArchiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ArchiveResponse, _abc.Awaitable[_memory_pb2.ArchiveResponse]]:
+        """Archives Episodes: Recall no longer finds them, and everything else answers as before. By id, or the least retained."""
+
+    @_abc_1.abstractmethod
+    def Thaw(
+        self,
+        request: _memory_pb2.ThawRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.ThawResponse, _abc.Awaitable[_memory_pb2.ThawResponse]]:
+        """Makes archived Episodes found again, as they were."""
+
+    @_abc_1.abstractmethod
+    def SetHold(
+        self,
+        request: _memory_pb2.SetHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.SetHoldResponse, _abc.Awaitable[_memory_pb2.SetHoldResponse]]:
+        """Puts Episodes under a legal hold, or releases them: held ones are neither archived nor deleted."""
+
+    @_abc_1.abstractmethod
+    def SetExpiry(
+        self,
+        request: _memory_pb2.SetExpiryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.SetExpiryResponse, _abc.Awaitable[_memory_pb2.SetExpiryResponse]]:
+        """Sets when Episodes end, and whether they are archived or deleted then."""
+
+    @_abc_1.abstractmethod
+    def SetTimeToLive(
+        self,
+        request: _memory_pb2.SetTimeToLiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.SetTimeToLiveResponse, _abc.Awaitable[_memory_pb2.SetTimeToLiveResponse]]:
+        """Sets how long a namespace keeps Episodes that have no end of their own."""
+
+    @_abc_1.abstractmethod
+    def GetKeeping(
+        self,
+        request: _memory_pb2.GetKeepingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.GetKeepingResponse, _abc.Awaitable[_memory_pb2.GetKeepingResponse]]:
+        """How Episodes are kept: holds, ends, and how often they were cited."""
+
+    @_abc_1.abstractmethod
+    def RecordUse(
+        self,
+        request: _memory_pb2.RecordUseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.RecordUseResponse, _abc.Awaitable[_memory_pb2.RecordUseResponse]]:
+        """Counts that Episodes were cited. The reasoning service sends it, many at a time; a crash may lose some."""
 
     @_abc_1.abstractmethod
     def Dream(
