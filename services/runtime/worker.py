@@ -1,8 +1,8 @@
 """Threads that blocking work runs on: models, stores. The event loop never computes and never waits for a disk.
 
-A hand-over is two moves: a queue takes the work to a thread, and a callback brings the result back to the loop, together
-with all that ended before the loop came to it. An executor of the standard library takes three locks and two futures
-for each, several times the cost.
+A hand-over is two moves: a queue takes the work to a thread, and a callback brings the result back to the loop, with
+all that ended before the loop came to it. An executor of the standard library takes three locks and two futures for
+each, several times the cost.
 """
 
 from __future__ import annotations

@@ -59,5 +59,5 @@ def test_what_is_no_conversation_is_refused_with_its_name(tmp_path: Path, text: 
 
 
 def test_a_folder_without_conversations_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="no \\*.json"):
+    with pytest.raises(InvalidArgument, match=r"no \*\.json"):
         conversations(tmp_path)
