@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 from sapience.v1 import memory_pb2 as pb
@@ -26,6 +26,9 @@ MAX_HOLD = 256
 PAGE = 256
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class KeepingCalls:
@@ -59,12 +62,7 @@ class KeepingCalls:
             return pb.ArchiveResponse(
                 episodes=len(moved.episode_ids), concepts=moved.concepts, seq=moved.seq, retained=listed
             )
-        # Reads all of a namespace, which takes seconds where there is much: not on a thread that recalls wait for.
-        worker = Worker("rating", max_waiting=1)
-        try:
-            rated = await worker.run(_rated, self._record, namespace, self._clock.now())
-        finally:
-            await worker.close()
+        rated = await _aside(_rated, self._record, namespace, self._clock.now())
         if request.episode_ids:
             wanted = set(_checked_ids(request.episode_ids))
             chosen = sorted((one for one in rated if one.episode.id in wanted), key=_order)
@@ -85,14 +83,9 @@ class KeepingCalls:
         request_id = checked_request_id(request.request_id)
         if bool(request.episode_ids) == request.all:
             raise InvalidArgument("give episode_ids or all, and not both", field="episode_ids", reason="NO_SELECTOR")
-
-        def thaw() -> Moved:
-            if not request.all:
-                return self._record.thaw(namespace, _checked_ids(request.episode_ids), request_id)
-            archived = [one.id for one, _ in self._record.export_episodes(namespace) if one.archived_seq]
-            return self._record.thaw(namespace, archived, request_id, "all")
-
-        moved = await self._writes.run(thaw)
+        ids = await _aside(_archived, self._record, namespace) if request.all else _checked_ids(request.episode_ids)
+        chosen_by = "all" if request.all else ""
+        moved = await self._writes.run(self._record.thaw, namespace, ids, request_id, chosen_by)
         await self._moved()
         return pb.ThawResponse(episodes=len(moved.episode_ids), concepts=moved.concepts, seq=moved.seq)
 
@@ -176,6 +169,19 @@ def checked_request_id(request_id: str) -> str:
     if len(request_id.encode()) > MAX_REQUEST_ID:
         raise InvalidArgument(f"request_id is longer than {MAX_REQUEST_ID} bytes; a UUID does", field="request_id")
     return request_id
+
+
+async def _aside(work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
+    """What reads all of a namespace takes seconds where there is much: not on a thread that other calls wait for."""
+    worker = Worker("rating", max_waiting=1)
+    try:
+        return await worker.run(work, *given, **named)
+    finally:
+        await worker.close()
+
+
+def _archived(record: Record, namespace: str) -> list[str]:
+    return [one.id for one, _ in record.export_episodes(namespace) if one.archived_seq]
 
 
 def _rated(record: Record, namespace: str, now: int) -> list[Retained]:

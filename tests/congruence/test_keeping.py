@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from record_backends import PLACES, SPACE, T0, Bench, Place, concept, stated, told
 
-from core.clock import LATEST
+from core.clock import LATEST, ManualClock
 from core.errors import AlreadyExists, FailedPrecondition, NotFound, SapienceError
+from core.ids import RandomIds
 from core.nouns import AsOf, EpisodeFilter, Expired, Expiry, Keeping, Moved, TimeToLive
 from core.ports import Index, Record
 from memory.index.edge import EdgeIndex
 from memory.indexing import Indexer
 from memory.recall import Recall, RecallQuery, RecallResult
+from memory.record import sqlite
 
 EVERYTHING = EpisodeFilter(kinds=())
 
@@ -343,3 +345,24 @@ def test_uses_add_up_and_the_last_is_kept(record: Record) -> None:
     }
     assert record.seq() == seq
     assert record.outbox(10)[-1].seq == seq
+
+
+# What only a file can do.
+
+
+def test_a_file_from_before_keeps_what_it_has_and_can_archive_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(T0)
+    path, ids = tmp_path / "record.db", RandomIds(clock, seed=1)
+    with monkeypatch.context() as before:
+        before.setattr(sqlite, "MIGRATIONS", sqlite.MIGRATIONS[:1])
+        old = sqlite.SqliteRecord(path, clock, ids)
+        old.create_namespace("a")
+        (first,) = remember(old, "one")
+        old.close()
+    record = sqlite.SqliteRecord(path, clock, ids)
+    assert record.episodes("a", [first])[first].archived_seq == 0
+    assert record.keepings("a", [first]) == {first: Keeping(first)}
+    assert record.archive("a", [first]).episode_ids == (first,)
+    record.close()
