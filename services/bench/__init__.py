@@ -1,5 +1,5 @@
 """Measurements, each beside a peer in the same run: `sapience bench NAME`."""
 
-from services.bench.report import run_named
+from services.bench.named import run_named
 
 __all__ = ["run_named"]

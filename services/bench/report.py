@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 
-from core.errors import InvalidArgument
 from services.cli import show
 
 
@@ -44,35 +42,3 @@ def versions(*packages: str) -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         **{package: version(package) for package in packages},
     }
-
-
-def run_named(
-    name: str,
-    *,
-    as_json: bool,
-    seed: int,
-    data: Path | None = None,
-    seconds: float = 3.0,
-    histories: int = 10_000,
-    neo4j: str = "",
-) -> int:
-    """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, forget, locomo, rpc, sample
-
-    benches: dict[str, Callable[[], Report]] = {
-        "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
-        "forget": lambda: forget.run(_needed(data, name), seed),
-        "locomo": lambda: locomo.run(_needed(data, name), seed),
-        "rpc": lambda: rpc.run(seed, seconds),
-        "sample": lambda: sample.run(_needed(data, name), seed),
-    }
-    if name not in benches:
-        raise InvalidArgument(f"no bench {name!r}; one of {', '.join(benches)}", field="name")
-    benches[name]().show(as_json=as_json)
-    return 0
-
-
-def _needed(data: Path | None, name: str) -> Path:
-    if data is None:
-        raise InvalidArgument(f"bench {name} reads data: give --data FOLDER", field="data")
-    return data

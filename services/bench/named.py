@@ -1,0 +1,41 @@
+"""The benches by name, imported when one is run: they bring models and stores with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import InvalidArgument
+from services.bench.report import Report
+
+
+def run_named(
+    name: str,
+    *,
+    as_json: bool,
+    seed: int,
+    data: Path | None = None,
+    seconds: float = 3.0,
+    histories: int = 10_000,
+    neo4j: str = "",
+) -> int:
+    """Runs a bench by name; returns the status to exit with."""
+    from services.bench import bitemporal, forget, locomo, rpc, sample
+
+    benches: dict[str, Callable[[], Report]] = {
+        "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
+        "forget": lambda: forget.run(_needed(data, name), seed),
+        "locomo": lambda: locomo.run(_needed(data, name), seed),
+        "rpc": lambda: rpc.run(seed, seconds),
+        "sample": lambda: sample.run(_needed(data, name), seed),
+    }
+    if name not in benches:
+        raise InvalidArgument(f"no bench {name!r}; one of {', '.join(benches)}", field="name")
+    benches[name]().show(as_json=as_json)
+    return 0
+
+
+def _needed(data: Path | None, name: str) -> Path:
+    if data is None:
+        raise InvalidArgument(f"bench {name} reads data: give --data FOLDER", field="data")
+    return data
