@@ -1,4 +1,8 @@
-"""How a recall searches and fuses, as data: a recipe is a name and a few numbers, never a branch in the code."""
+"""How a recall searches and fuses, as data: a recipe is a name and a few numbers, never a branch in the code.
+
+The weights of "default" were chosen on the five development conversations of LoCoMo (Maharana et al., ACL 2024), with
+MiniLM's vectors; `sapience bench locomo` measures them.
+"""
 
 from __future__ import annotations
 

@@ -96,7 +96,9 @@ def enum_value(kind: type[StrEnum], word: str, field: str) -> int:
         return int(wrapper.Value(prefix + kind(word).name))
     except ValueError:
         raise InvalidArgument(
-            f"{field}: {word!r} is none of {', '.join(kind)}", reason="INVALID_FIELD", field=field
+            f"{field}: {word!r} is none of {', '.join(one for one in kind if one != 'unspecified')}",
+            reason="INVALID_FIELD",
+            field=field,
         ) from None
 
 

@@ -66,7 +66,12 @@ def load(folder: Path) -> list[Conversation]:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise InvalidArgument(f"{folder} holds no conversation: give a folder of JSON files", field="data")
-    return [_read(file) for file in files]
+    conversations = [_read(file) for file in files]
+    if not any(one.category in ANSWERABLE for conversation in conversations for one in conversation.questions):
+        raise InvalidArgument(
+            f"{folder} asks no question that has an answer, so there is nothing to measure", field="data"
+        )
+    return conversations
 
 
 def recall_at(k: int, ranked: Sequence[Hashable], wanted: Collection[Hashable]) -> float:

@@ -61,6 +61,12 @@ def test_a_file_of_another_format_is_named(tmp_path: Path, broken: str) -> None:
         data.load(tmp_path)
 
 
+def test_a_folder_without_a_question_to_measure_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(conversation() | {"qa": []}))
+    with pytest.raises(InvalidArgument, match="no question that has an answer"):
+        data.load(tmp_path)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="no conversation"):
         data.load(tmp_path)
