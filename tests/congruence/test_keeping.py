@@ -21,7 +21,7 @@ from core.ports import Index, Record
 from memory.index.edge import EdgeIndex
 from memory.indexing import Indexer
 from memory.recall import Recall, RecallQuery, RecallResult
-from memory.record import sqlite
+from memory.record.sqlite import record as sqlite
 
 EVERYTHING = EpisodeFilter(kinds=())
 

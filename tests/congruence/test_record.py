@@ -53,10 +53,10 @@ from core.nouns import (
     Sparse,
 )
 from core.ports import Record
-from memory.record import sqlite_file
 from memory.record.neo4j import Neo4jRecord
-from memory.record.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite import SqliteRecord
+from memory.record.sqlite import file as sqlite_file
+from memory.record.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 ALL = EpisodeFilter(kinds=())
 NOW = AsOf()

@@ -1,0 +1,90 @@
+"""What a deletion takes, and the deletion, in Cypher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from memory.record import rows
+from memory.record.neo4j.statements import Statements
+from memory.record.transaction import Going, Held
+
+
+class Deleting(Statements):
+    """The part of `Transaction` about deletion."""
+
+    def select(self, held: Held, episode_ids: Sequence[str], speaker: str, conversation: str) -> Going:
+        clauses = ["e.namespace = $key", "e.identity IS NOT NULL"]
+        values: dict[str, Any] = {"key": held.key, "ids": list(episode_ids)}
+        for column, wanted in (("speaker", speaker), ("conversation", conversation)):
+            if wanted:
+                clauses.append(f"e.{column} = ${column}")
+                values[column] = wanted
+        if episode_ids:
+            clauses.append("e.id IN $ids")
+        hint = "USING INDEX e:Episode(id)" if episode_ids else ""
+        query = f"MATCH (e:Episode) {hint} WHERE {' AND '.join(clauses)} RETURN e.id AS id ORDER BY id"
+        episodes = self._ids(query, **values)
+        of_them = "USING INDEX e:Episode(id) WHERE e.id IN $ids RETURN x.id AS id ORDER BY id"
+        concepts = self._ids(f"MATCH (e:Episode)-[:HAS]->(x:Concept) {of_them}", ids=episodes)
+        told = self._ids(f"MATCH (e:Episode)<-[:EVIDENCE]-(x:Fact) {of_them}", ids=episodes)
+        same = (
+            "{0}.relation = g.relation AND coalesce({0}.literal = g.literal, {0}.literal IS NULL AND g.literal IS NULL)"
+        )
+        # The object is part of the statement as well: the same Entity, or none on both sides.
+        bare = self._ids(
+            f"""
+            MATCH (g:Fact) WHERE g.id IN $told
+            MATCH (g)-[:SUBJECT]->(s:Entity)
+            OPTIONAL MATCH (g)-[:OBJECT]->(o:Entity)
+            WITH g, s, elementId(o) AS target
+            MATCH (s)<-[:SUBJECT]-(r:Fact)
+            WHERE r.retracted AND NOT (r)-[:EVIDENCE]->() AND {same.format("r")}
+              AND (target IS NULL OR EXISTS {{ MATCH (r)-[:OBJECT]->(x) WHERE elementId(x) = target }})
+              AND NOT EXISTS {{
+                MATCH (s)<-[:SUBJECT]-(a:Fact)
+                WHERE NOT a.retracted AND NOT a.id IN $told AND {same.format("a")}
+                  AND (target IS NULL OR EXISTS {{ MATCH (a)-[:OBJECT]->(y) WHERE elementId(y) = target }})
+              }}
+            RETURN DISTINCT r.id AS id
+            """,
+            told=told,
+        )
+        return Going(tuple(episodes), tuple(concepts), tuple(sorted({*told, *bare})))
+
+    def delete(self, held: Held, going: Going) -> None:
+        key, episodes, concepts = held.key, list(going.episodes), list(going.concepts)
+        these = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids "
+        query = these + "RETURN c.term_ids AS term_ids"
+        terms = rows.term_counts(row["term_ids"] for row in self._all(query, key=key, ids=concepts))
+        self._do(
+            "UNWIND $terms AS row MATCH (t:Term {namespace: $key, term: row[0]}) SET t.df = t.df - row[1] "
+            "WITH t WHERE t.df = 0 DELETE t",
+            key=key,
+            terms=[list(one) for one in sorted(terms.items())],
+        )
+        self._do(
+            "MATCH (e:Episode) WHERE e.id IN $ids WITH e.speaker AS name, count(*) AS gone "
+            "MATCH (s:Speaker {namespace: $key, name: name}) SET s.episodes = s.episodes - gone "
+            "WITH s WHERE s.episodes = 0 DELETE s",
+            key=key,
+            ids=episodes,
+        )
+        query = "MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) WHERE f.id IN $ids RETURN DISTINCT x.normalised AS id"
+        named = self._ids(query, ids=list(going.facts))
+        self._do("MATCH (f:Fact) WHERE f.id IN $ids DETACH DELETE f", ids=list(going.facts))
+        self._do(
+            "MATCH (x:Entity) WHERE x.namespace = $key AND x.normalised IN $names "
+            "AND NOT (x)<-[:SUBJECT|OBJECT]-() DELETE x",
+            key=key,
+            names=named,
+        )
+        self._do(these + "DETACH DELETE c", key=key, ids=concepts)
+        self._do("MATCH (e:Episode) WHERE e.id IN $ids DETACH DELETE e", ids=episodes)
+        self._do(
+            "MATCH (n:Namespace {name: $name}) "
+            "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts",
+            name=held.name,
+            episodes=len(episodes),
+            concepts=len(concepts),
+        )

@@ -1,0 +1,209 @@
+"""Episodes and their Concepts, and the statistics over them, in Cypher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.nouns import (
+    AsOf,
+    ConceptColumns,
+    Episode,
+    EpisodeFilter,
+    Expiry,
+    Space,
+    StoredConcept,
+)
+from memory.record import rows
+from memory.record.neo4j.statements import Statements
+from memory.record.transaction import Commit, Held
+
+_CONCEPT = """
+    MATCH (e:Episode)-[:HAS]->(c)
+    RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
+           c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights, c.vector AS vector,
+           e.id AS episode_id, e.text AS text
+"""
+# How an Episode is kept that nobody has archived, held, given an end or cited: it has none of these properties.
+PLAIN = {"archived_seq": 0, "holds": (), "expires_at": None, "expiry": int(Expiry.ARCHIVE), "uses": 0, "used_at": None}
+
+
+class Episodes(Statements):
+    """The part of `Transaction` about Episodes and Concepts."""
+
+    def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
+        query = """
+            MATCH (e:Episode) WHERE e.namespace = $key AND e.identity IN $identities
+            RETURN e.identity AS identity, e.id AS id, e.seq AS seq
+        """
+        found = self._all(query, key=held.key, identities=list(identities))
+        return {row["identity"]: (row["id"], row["seq"]) for row in found}
+
+    def taken(self, episode_ids: Sequence[str]) -> str | None:
+        if not episode_ids:
+            return None
+        row = self._one("MATCH (e:Episode) WHERE e.id IN $ids RETURN e.id AS id LIMIT 1", ids=list(episode_ids))
+        return None if row is None else str(row["id"])
+
+    def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
+        self._do(
+            """
+            UNWIND $episodes AS row
+            CREATE (e:Episode {namespace: $key, recorded_at: $at, seq: $seq})
+            SET e += row.columns
+            WITH e, row
+            UNWIND row.concepts AS columns
+            CREATE (e)-[:HAS]->(c:Concept {namespace: $key})
+            SET c += columns
+            """,
+            key=held.key,
+            at=commit.recorded_at,
+            seq=commit.seq,
+            episodes=[
+                {
+                    "columns": {"id": one.id, "ordinal": one.ordinal, **one.packed.columns()},
+                    "concepts": [
+                        {"id": concept_id, "ordinal": ordinal, **concept.columns()}
+                        for ordinal, (concept_id, concept) in enumerate(
+                            zip(one.concept_ids, one.packed.concepts, strict=True)
+                        )
+                    ],
+                }
+                for one in fresh
+            ],
+        )
+        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        self._do(
+            "UNWIND $terms AS row MERGE (t:Term {namespace: $key, term: row[0]}) "
+            "ON CREATE SET t.df = row[1] ON MATCH SET t.df = t.df + row[1]",
+            key=held.key,
+            terms=[list(one) for one in sorted(terms.items())],
+        )
+        self._do(
+            "UNWIND $speakers AS row MERGE (s:Speaker {namespace: $key, name: row[0]}) "
+            "ON CREATE SET s.episodes = row[1] ON MATCH SET s.episodes = s.episodes + row[1]",
+            key=held.key,
+            speakers=[list(one) for one in rows.speaker_counts(fresh).items()],
+        )
+        self._do(
+            "MATCH (n:Namespace {name: $name}) SET n.space_name = $space_name, n.space_version = $space_version, "
+            "n.dimensions = $dimensions, n.episodes = n.episodes + $episodes, n.concepts = n.concepts + $concepts",
+            name=held.name,
+            space_name=space.name,
+            space_version=space.version,
+            dimensions=space.dimensions,
+            episodes=len(fresh),
+            concepts=sum(len(one.concept_ids) for one in fresh),
+        )
+
+    def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
+        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key RETURN e"
+        return self._episodes(held, query, ids=list(ids))
+
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        half = """
+            CALL (m) {{
+                MATCH (n:Episode) USING INDEX SEEK n:Episode(namespace, source_name, conversation, position)
+                WHERE n.namespace = $key AND n.source_name = m.source_name AND m.conversation <> ''
+                  AND n.conversation = m.conversation AND n.position {0}= m.position
+                  AND (n.position {0} m.position OR n.seq {0} m.seq OR (n.seq = m.seq AND n.ordinal {0} m.ordinal))
+                WITH n ORDER BY n.position {1}, n.seq {1}, n.ordinal {1} LIMIT $radius
+                RETURN collect(n) AS {2}
+            }}
+        """
+        query = f"""
+            MATCH (m:Episode) WHERE m.id IN $ids AND m.namespace = $key
+            {half.format("<", "DESC", "earlier")} {half.format(">", "ASC", "later")}
+            RETURN m.id AS id, reverse(earlier) + [m] + later AS near
+        """
+        found = self._all(query, ids=list(episode_ids), key=held.key, radius=radius)
+        return {row["id"]: [rows.episode_from(held.name, PLAIN | dict(node)) for node in row["near"]] for row in found}
+
+    def timeline(
+        self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
+    ) -> list[Episode]:
+        clauses = ["e.namespace = $key", "e.told_at <= $told_by", "e.id IS NOT NULL", "e.seq <= $seq"]
+        values: dict[str, Any] = {"told_by": min(as_of.told_by, as_of.valid_at), "seq": as_of.seq, "limit": limit}
+        for column, chosen in (
+            ("speaker", list(where.speakers)),
+            ("kind", [int(kind) for kind in where.kinds]),
+            ("conversation", list(where.conversations)),
+        ):
+            if chosen:
+                clauses.append(f"e.{column} IN ${column}")
+                values[column] = chosen
+        if where.told.start is not None:
+            clauses.append("e.told_at >= $start")
+            values["start"] = where.told.start
+        if where.told.end is not None:
+            clauses.append("e.told_at < $end")
+            values["end"] = where.told.end
+        if after is not None:
+            clauses.append("e.told_at >= $after_at AND (e.told_at <> $after_at OR e.id > $after_id)")
+            values["after_at"], values["after_id"] = after
+        query = f"""
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, told_at, id)
+            WHERE {" AND ".join(clauses)}
+            RETURN e ORDER BY e.namespace, e.told_at, e.id LIMIT $limit
+        """
+        return self._episodes(held, query, **values)
+
+    def episodes_after(self, held: Held, after: tuple[int, str], up_to_seq: int, limit: int) -> list[Episode]:
+        query = """
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, seq, id)
+            WHERE e.namespace = $key AND e.seq >= $seq AND e.seq <= $up_to AND e.id IS NOT NULL
+              AND (e.seq <> $seq OR e.id > $id)
+            RETURN e ORDER BY e.namespace, e.seq, e.id LIMIT $limit
+        """
+        return self._episodes(held, query, seq=after[0], id=after[1], up_to=up_to_seq, limit=limit)
+
+    def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
+        query = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids"
+        return self._concepts(held, query + _CONCEPT, ids)
+
+    def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
+        query = f"""
+            MATCH (told:Episode)-[:HAS]->(c:Concept) WHERE told.id IN $ids AND told.namespace = $key
+            {_CONCEPT} ORDER BY ordinal
+        """
+        return self._concepts(held, query, episode_ids)
+
+    def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        query = """
+            MATCH (e:Episode)-[:HAS]->(c:Concept) WHERE e.id IN $ids AND e.namespace = $key
+            RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
+                   c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights,
+                   c.vector AS vector, e.id AS episode_id
+            ORDER BY episode_id, ordinal
+        """
+        found = self._all(query, key=held.key, ids=list(episode_ids))
+        return rows.columns_from(held.space, {name: [row[name] for row in found] for name in rows.CONCEPT_COLUMNS})
+
+    def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
+        query = """
+            MATCH (c:Concept) WHERE c.namespace = $key AND c.id > $after
+              AND NOT EXISTS { MATCH (e:Episode)-[:HAS]->(c) WHERE e.archived_seq > 0 }
+            RETURN c.id AS id ORDER BY c.namespace, c.id LIMIT $limit
+        """
+        return self._ids(query, key=held.key, after=after, limit=limit)
+
+    def speakers(self, held: Held) -> dict[str, int]:
+        query = """
+            MATCH (s:Speaker) WHERE s.namespace = $key AND s.name IS NOT NULL
+            RETURN s.name AS name, s.episodes AS episodes ORDER BY name
+        """
+        return {row["name"]: row["episodes"] for row in self._all(query, key=held.key)}
+
+    def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
+        query = "MATCH (t:Term) WHERE t.namespace = $key AND t.term IN $terms RETURN t.term AS term, t.df AS df"
+        return {row["term"]: row["df"] for row in self._all(query, key=held.key, terms=list(terms))}
+
+    def _episodes(self, held: Held, query: str, **values: Any) -> list[Episode]:
+        return [
+            rows.episode_from(held.name, PLAIN | dict(row["e"])) for row in self._all(query, key=held.key, **values)
+        ]
+
+    def _concepts(self, held: Held, query: str, ids: Sequence[str]) -> list[StoredConcept]:
+        if held.space is None:  # no Episode was ever written
+            return []
+        return [rows.concept_from(held.space, row) for row in self._all(query, key=held.key, ids=list(ids))]

@@ -1,0 +1,180 @@
+"""Episodes and their Concepts, and the statistics over them, in SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from core.nouns import (
+    AsOf,
+    ConceptColumns,
+    Episode,
+    EpisodeFilter,
+    Space,
+    StoredConcept,
+)
+from memory.record import rows
+from memory.record.sqlite.statements import GIVEN, Statements
+from memory.record.transaction import Commit, Held
+
+_CONCEPT = """
+    SELECT c.id, c.ordinal, c.start_byte, c.end_byte, c.language, c.term_ids, c.term_weights, c.vector,
+           e.id AS episode_id, e.text
+    FROM concept c JOIN episode e ON e.key = c.episode
+"""
+
+
+class Episodes(Statements):
+    """The part of `Transaction` about Episodes and Concepts."""
+
+    def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
+        query = f"SELECT identity, id, seq FROM episode WHERE namespace = ? AND identity IN {GIVEN}"
+        found = self._db.execute(query, (held.key, json.dumps(identities)))
+        return {row["identity"]: (row["id"], row["seq"]) for row in found}
+
+    def taken(self, episode_ids: Sequence[str]) -> str | None:
+        query = f"SELECT id FROM episode WHERE id IN {GIVEN} LIMIT 1"
+        row = self._db.execute(query, (json.dumps(episode_ids),)).fetchone()
+        return None if row is None else str(row["id"])
+
+    def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
+        common = {"namespace": held.key, "recorded_at": commit.recorded_at, "seq": commit.seq}
+        # Keys are given here, so that Concepts can name them with no look-up in between.
+        first = self._db.execute("SELECT coalesce(max(key), 0) + 1 FROM episode").fetchone()[0]
+        self._db.executemany(
+            """
+            INSERT INTO episode (key, id, namespace, identity, kind, source_name, conversation, position, speaker, text,
+                                 told_at, external_id, recorded_at, seq, ordinal)
+            VALUES (:key, :id, :namespace, :identity, :kind, :source_name, :conversation, :position, :speaker, :text,
+                    :told_at, :external_id, :recorded_at, :seq, :ordinal)
+            """,
+            (
+                {"key": key, "id": one.id, "ordinal": one.ordinal, **one.packed.columns(), **common}
+                for key, one in enumerate(fresh, first)
+            ),
+        )
+        self._db.executemany(
+            """
+            INSERT INTO concept (id, namespace, episode, ordinal, start_byte, end_byte, language, term_ids,
+                                 term_weights, vector)
+            VALUES (:id, :namespace, :episode, :ordinal, :start_byte, :end_byte, :language, :term_ids,
+                    :term_weights, :vector)
+            """,
+            (
+                {"id": concept_id, "episode": key, "ordinal": ordinal, **concept.columns(), **common}
+                for key, one in enumerate(fresh, first)
+                for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
+            ),
+        )
+        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        self._db.executemany(
+            "INSERT INTO term (namespace, term, df) VALUES (?, ?, ?) "
+            "ON CONFLICT (namespace, term) DO UPDATE SET df = df + excluded.df",
+            ((held.key, term, df) for term, df in sorted(terms.items())),
+        )
+        self._db.executemany(
+            "INSERT INTO speaker (namespace, name, episodes) VALUES (?, ?, ?) "
+            "ON CONFLICT (namespace, name) DO UPDATE SET episodes = episodes + excluded.episodes",
+            ((held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()),
+        )
+        self._db.execute(
+            "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ? WHERE key = ?",
+            (self._space_key(space), len(fresh), sum(len(one.concept_ids) for one in fresh), held.key),
+        )
+
+    def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
+        return [rows.episode_from(held.name, row) for row in self._episode_rows(held, ids)]
+
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+        half = """
+            SELECT * FROM episode
+            WHERE namespace = ? AND source_name = ? AND conversation = ? AND conversation != ''
+              AND (position, seq, ordinal) {0} (?, ?, ?)
+            ORDER BY position {1}, seq {1}, ordinal {1} LIMIT ?
+        """
+        before, after = half.format("<", "DESC"), half.format(">", "ASC")
+        windows = {}
+        for centre in self._episode_rows(held, episode_ids).fetchall():
+            near = [centre]
+            if centre["conversation"]:
+                place = (
+                    *(held.key, centre["source_name"], centre["conversation"]),
+                    *(centre["position"], centre["seq"], centre["ordinal"]),
+                    radius,
+                )
+                earlier = self._db.execute(before, place).fetchall()
+                near = [*reversed(earlier), centre, *self._db.execute(after, place)]
+            windows[centre["id"]] = [rows.episode_from(held.name, row) for row in near]
+        return windows
+
+    def timeline(
+        self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
+    ) -> list[Episode]:
+        clauses = ["namespace = ?", "told_at <= ?", "seq <= ?"]
+        values: list[object] = [held.key, min(as_of.told_by, as_of.valid_at), as_of.seq]
+        for column, chosen in (
+            ("speaker", where.speakers),
+            ("kind", [int(kind) for kind in where.kinds]),
+            ("conversation", where.conversations),
+        ):
+            if chosen:
+                clauses.append(f"{column} IN {GIVEN}")
+                values.append(json.dumps(chosen))
+        if where.told.start is not None:
+            clauses.append("told_at >= ?")
+            values.append(where.told.start)
+        if where.told.end is not None:
+            clauses.append("told_at < ?")
+            values.append(where.told.end)
+        if after is not None:
+            clauses.append("(told_at, id) > (?, ?)")
+            values += after
+        query = f"SELECT * FROM episode WHERE {' AND '.join(clauses)} ORDER BY told_at, id LIMIT ?"
+        return [rows.episode_from(held.name, row) for row in self._db.execute(query, (*values, limit))]
+
+    def episodes_after(self, held: Held, after: tuple[int, str], up_to_seq: int, limit: int) -> list[Episode]:
+        query = "SELECT * FROM episode WHERE namespace = ? AND (seq, id) > (?, ?) AND seq <= ? ORDER BY seq, id LIMIT ?"
+        found = self._db.execute(query, (held.key, *after, up_to_seq, limit))
+        return [rows.episode_from(held.name, row) for row in found]
+
+    def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
+        return self._concepts(held, f"{_CONCEPT} WHERE c.namespace = ? AND c.id IN {GIVEN}", ids)
+
+    def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
+        query = f"{_CONCEPT} WHERE +e.namespace = ? AND e.id IN {GIVEN} ORDER BY c.ordinal"
+        return self._concepts(held, query, episode_ids)
+
+    def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        query = f"""
+            SELECT e.id, c.id, c.ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
+            FROM concept c JOIN episode e ON e.key = c.episode
+            WHERE +e.namespace = ? AND e.id IN {GIVEN} ORDER BY e.id, c.ordinal
+        """
+        found = self._db.execute(query, (held.key, json.dumps(episode_ids))).fetchall()
+        columns = zip(*found, strict=True) if found else [()] * len(rows.CONCEPT_COLUMNS)
+        return rows.columns_from(held.space, dict(zip(rows.CONCEPT_COLUMNS, columns, strict=True)))
+
+    def concept_ids_after(self, held: Held, after: str, limit: int) -> list[str]:
+        query = """
+            SELECT c.id FROM concept c CROSS JOIN episode e ON e.key = c.episode
+            WHERE c.namespace = ? AND c.id > ? AND e.archived_seq = 0 ORDER BY c.id LIMIT ?
+        """
+        return [row["id"] for row in self._db.execute(query, (held.key, after, limit))]
+
+    def speakers(self, held: Held) -> dict[str, int]:
+        query = "SELECT name, episodes FROM speaker WHERE namespace = ? ORDER BY name"
+        return {row["name"]: row["episodes"] for row in self._db.execute(query, (held.key,))}
+
+    def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
+        query = f"SELECT term, df FROM term WHERE namespace = ? AND term IN {GIVEN}"
+        return {row["term"]: row["df"] for row in self._db.execute(query, (held.key, json.dumps(terms)))}
+
+    def _episode_rows(self, held: Held, ids: Sequence[str]) -> sqlite3.Cursor:
+        query = f"SELECT * FROM episode WHERE +namespace = ? AND id IN {GIVEN}"
+        return self._db.execute(query, (held.key, json.dumps(ids)))
+
+    def _concepts(self, held: Held, query: str, ids: Sequence[str]) -> list[StoredConcept]:
+        if held.space is None:  # no Episode was ever written
+            return []
+        return [rows.concept_from(held.space, row) for row in self._db.execute(query, (held.key, json.dumps(ids)))]

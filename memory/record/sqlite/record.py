@@ -1,0 +1,60 @@
+"""The record in one SQLite file: the default, for one machine.
+
+What it promises: when a write returns, its transaction is in the write-ahead log and the log has been synced to the
+disk (`synchronous = FULL`), so neither a kill -9 nor a power cut takes it back, as far as the disk keeps its word. A
+write that did not return is there whole or not at all. Every read sees one snapshot, and never waits for a write.
+
+Several processes may open one file; writers take turns. The rules are in `base`; here is what they are in SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from core.clock import Clock
+from core.ids import Ids
+from memory.record.base import TransactionalRecord
+from memory.record.sqlite.commits import Commits
+from memory.record.sqlite.deleting import Deleting
+from memory.record.sqlite.facts import Facts
+from memory.record.sqlite.file import SqliteFile
+from memory.record.sqlite.keeping import KeptEpisodes
+from memory.record.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from memory.record.transaction import Transaction
+
+_T = TypeVar("_T")
+
+
+class SqliteRecord(TransactionalRecord):
+    """A `core.ports.Record` over one file. Safe for many threads; close it to let go of the file."""
+
+    backend = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock, ids: Ids) -> None:
+        """Opens the file, or makes it, and brings its tables up to date. Raises FailedPrecondition, Unavailable."""
+        super().__init__(_SqliteStore(path), clock, ids)
+
+
+class _SqliteStore:
+    def __init__(self, path: Path) -> None:
+        self._file = SqliteFile(path, APPLICATION_ID, MIGRATIONS)
+
+    def read(self, work: Callable[[Transaction], _T]) -> _T:
+        with self._file.reading() as db:
+            return work(_SqliteTransaction(db))
+
+    def write(self, work: Callable[[Transaction], _T]) -> _T:
+        with self._file.writing() as db:
+            return work(_SqliteTransaction(db))
+
+    def scrub(self) -> None:
+        self._file.checkpoint()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting):
+    """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""

@@ -1,0 +1,111 @@
+"""Commands about what was told: remember, import, recall, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import sapience
+import typer
+
+from services.cli import show
+from services.cli.app import TELLS, AsJson, AsOf, Namespace, app, client, moment, print_json
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(help="Files: .txt, .md, .jsonl (speaker, text, time), .json (messages).")
+    ],
+    namespace: Namespace = "default",
+    time: Annotated[str | None, typer.Option(help="When it was told, where the file does not say.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remember files: text, Markdown, chats. Run it again at any time: what is there already is recognised.
+
+    `sapience import chat.jsonl notes.md`
+    """
+    from services.cli.importing import import_files
+
+    with client(namespace, *TELLS) as connected:
+        results = import_files(connected, files, moment(time))
+    if as_json:
+        print_json(results)
+
+
+@app.command()
+def remember(
+    text: Annotated[str, typer.Argument(help="What was said.")],
+    namespace: Namespace = "default",
+    speaker: Annotated[str, typer.Option(help="Who said it.")] = "me",
+    time: Annotated[str | None, typer.Option(help="When it was said; now, if not given.")] = None,
+    conversation: Annotated[str, typer.Option(help="The conversation it is part of.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Remember one thing.
+
+    `sapience remember "The spare key is with Priya" --speaker Nora`
+    """
+    with client(namespace, *TELLS) as connected:
+        kept = connected.remember(
+            text, speaker=speaker, told_at=moment(time), conversation=conversation, source="command line"
+        )
+    if as_json:
+        print_json(sapience.to_dict(kept))
+    else:
+        show.out.print(f"{'known already as' if kept.duplicate else 'remembered as'} {kept.episode_id}")
+
+
+@app.command()
+def recall(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    namespace: Namespace = "default",
+    as_of: AsOf = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 10,
+    speaker: Annotated[list[str] | None, typer.Option(help="Only what they said; may be given several times.")] = None,
+    recipe: Annotated[str, typer.Option(help="How to search: default, dense, sparse, rrf.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find what bears on a text, and see why each was found.
+
+    `sapience recall "the trip to the lake" --speaker Felix --limit 5`
+    """
+    with client(namespace, *TELLS) as connected:
+        found = connected.recall(
+            text,
+            limit=limit,
+            as_of=moment(as_of, end_of_day=True),
+            speakers=tuple(speaker or ()),
+            recipe=recipe,
+        )
+    if as_json:
+        print_json([sapience.to_dict(hit) for hit in found])
+    else:
+        show.hits(found)
+
+
+@app.command()
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Where to; standard output if not given.")] = None,
+    namespace: Namespace = "default",
+) -> None:
+    """Write all that a namespace holds as JSON Lines: Episodes with their vectors, then Facts."""
+    from services.cli.importing import export_lines
+
+    with client(namespace) as connected:
+        count = export_lines(connected, file)
+    show.err.print(f"{count} records", style="dim")
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `sapience export` wrote.")],
+    namespace: Namespace = "default",
+) -> None:
+    """Take back what `sapience export` wrote; what is there already is recognised."""
+    from services.cli.importing import restore_lines
+
+    with client(namespace) as connected:
+        result = restore_lines(connected, file)
+    policies = f"{result.policies} policies, " if result.policies else ""
+    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")
