@@ -47,6 +47,12 @@ class Recipe:
     """What a hit loses for each turn beside it that is ranked above."""
     strip_names: bool = True
     """Whether speakers' names are taken out of the query before it is encoded."""
+    rerank: float = 0.0
+    """Weight of a cross-encoder that reads the query and each of the first hits together; 0 for none.
+
+    It says how much the z-scores of its scores count beside the z-scores of the fused ones."""
+    rerank_depth: int = 40
+    """How many of the first hits it reads. Those after them stay in their order."""
 
 
 _SEARCHED = Recipe(
@@ -58,6 +64,7 @@ RECIPES = MappingProxyType(
         recipe.name: recipe
         for recipe in (
             Recipe("default"),
+            Recipe("reranked", rerank=1.5),
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),

@@ -94,13 +94,27 @@ def _perception(settings: Settings, links: Links) -> Service:
     from services import perception
 
     address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
-    load = partial(SentenceEncoder, address, device=settings.device, threads=settings.threads or None)
-    return perception.service(perception.Perception(settings.encoder, load, Worker("encoder", max_waiting=256)))
+    threads = settings.threads or None
+    load = partial(SentenceEncoder, address, device=settings.device, threads=threads)
+    reranker = None
+    if settings.reranker:
+        from perception.rerankers.cross_encoder import CrossEncoderReranker
+
+        named = ModelAddress.parse(settings.reranker, field="SAPIENCE_RERANKER")
+        reranker = (
+            settings.reranker,
+            partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
+            Worker("reranker", max_waiting=64),
+        )
+    return perception.service(
+        perception.Perception(settings.encoder, load, Worker("encoder", max_waiting=256), reranker)
+    )
 
 
 def _memory(settings: Settings, links: Links) -> Service:
     from services import memory
     from services.memory.perceiving import RemoteEncoder
+    from services.memory.reranking import RemoteReranker
 
     return memory.service(
         memory.Memory(
@@ -110,6 +124,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             SystemClock(),
             index_wait_s=settings.index_wait_s,
             sweep_s=settings.sweep_s,
+            judge=RemoteReranker(links.to("perception")),
         )
     )
 

@@ -77,6 +77,7 @@ class ModelKind(StrEnum):
     ENCODER = "encoder"
     DECODER = "decoder"
     LANGUAGE_MODEL = "language_model"
+    RERANKER = "reranker"
 
 
 # ---- what goes in ----

@@ -73,7 +73,7 @@ class SentenceEncoder(Encoder):
                 reason="MODEL_LOAD_FAILED",
             )
         self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
-        place = _torch_device(device)
+        place = torch_device(device)
         self._set_threads()
         try:
             self._backend = _load(folder, place, batch_size, plain)
@@ -158,7 +158,8 @@ def _unit(vectors: Float32, space: Space) -> Float32:
     return unit
 
 
-def _torch_device(device: Device) -> str:
+def torch_device(device: Device) -> str:
+    """Where torch computes. Raises FailedPrecondition (DEVICE_UNAVAILABLE)."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():

@@ -63,7 +63,7 @@ def recall(
     as_of: AsOf = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 10,
     speaker: Annotated[list[str] | None, typer.Option(help="Only what they said; may be given several times.")] = None,
-    recipe: Annotated[str, typer.Option(help="How to search: default, dense, sparse, rrf.")] = "",
+    recipe: Annotated[str, typer.Option(help="How to search: default, reranked, dense, sparse, rrf.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Find what bears on a text, and see why each was found.

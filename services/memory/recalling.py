@@ -15,6 +15,7 @@ from memory.recall import RecallQuery, RecallResult, dense_text
 from memory.recipes import Recipe, recipe_named
 from memory.support import support
 from services import wire
+from services.memory import reranking
 from services.memory.perceiving import Encoder
 from services.runtime.worker import Worker
 
@@ -108,41 +109,54 @@ def ready_vector(query: Query, scope: Scope) -> Float32 | None:
     return query.vector if scope.wanted == query.text else None
 
 
-async def answer(search: Search, encoder: Encoder, reads: Worker, query: Query, scope: Scope) -> pb.RecallResponse:
-    """Searches, with the caller's vector or with one made here."""
+async def answer(
+    search: Search, encoder: Encoder, judge: reranking.Judge, reads: Worker, query: Query, scope: Scope
+) -> pb.RecallResponse:
+    """Searches, with the caller's vector or with one made here; reranks where the recipe says so."""
     vector = ready_vector(query, scope)
     if vector is None and scope.space is not None:
         vectors, encoded_in = await encoder.encode([scope.wanted])
         wire.same_space(encoded_in, scope.space, "text")
         vector = vectors[0]
-    return await reads.run(found, search, query, scope, vector)
+    if not query.recipe.rerank or scope.space is None:
+        return await reads.run(found, search, query, scope, vector)
+
+    async def run(asked: RecallQuery) -> RecallResult:
+        return await reads.run(search.search, asked)
+
+    wanted, recipe = _wanted(query, scope, scope.space, vector), query.recipe
+    return _response(query, scope, await reranking.search(run, judge, wanted, recipe.rerank, recipe.rerank_depth))
 
 
 def found(search: Search, query: Query, scope: Scope, vector: Float32 | None) -> pb.RecallResponse:
     """Searches. Blocks."""
-    as_of, space = scope.as_of, scope.space
-    response = pb.RecallResponse(recipe=query.recipe.name, dense_text=scope.wanted)
-    wire.set_as_of(response.as_of, as_of)
-    if space is None:
-        return response
-    result = search.search(
-        RecallQuery(
-            namespace=query.namespace,
-            text=query.text,
-            space=space,
-            dense_vector=vector,
-            recipe=query.recipe.name,
-            as_of=AsOf(LATEST, as_of.told_by, as_of.seq),
-            where=query.where,
-            limit=query.limit,
-            offset=query.offset,
-            token_budget=query.token_budget,
-        ),
+    if scope.space is None:
+        return _response(query, scope, RecallResult(recipe=query.recipe.name))
+    return _response(query, scope, search.search(_wanted(query, scope, scope.space, vector)))
+
+
+def _wanted(query: Query, scope: Scope, space: Space, vector: Float32 | None) -> RecallQuery:
+    as_of = scope.as_of
+    return RecallQuery(
+        namespace=query.namespace,
+        text=query.text,
+        space=space,
+        dense_vector=vector,
+        recipe=query.recipe.name,
+        as_of=AsOf(LATEST, as_of.told_by, as_of.seq),
+        where=query.where,
+        limit=query.limit,
+        offset=query.offset,
+        token_budget=query.token_budget,
     )
-    response.known_terms = result.known_terms
+
+
+def _response(query: Query, scope: Scope, result: RecallResult) -> pb.RecallResponse:
+    response = pb.RecallResponse(recipe=query.recipe.name, dense_text=scope.wanted, known_terms=result.known_terms)
+    wire.set_as_of(response.as_of, scope.as_of)
     _fill(response, result)
     if result.has_more and result.hits:
-        response.next_page_token = wire.page_token(query.key, as_of.seq, query.offset + len(result.hits))
+        response.next_page_token = wire.page_token(query.key, scope.as_of.seq, query.offset + len(result.hits))
     return response
 
 

@@ -24,6 +24,7 @@ from services.memory.drainer import Drainer
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
+from services.memory.reranking import Judge, NoJudge
 from services.memory.streaming import BATCH, acknowledge, batches
 from services.memory.sweeper import Sweeper
 from services.runtime.server import Service
@@ -47,12 +48,14 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         *,
         index_wait_s: float = 2.0,
         sweep_s: float = 60.0,
+        judge: Judge | None = None,
         recall: recalling.Search | None = None,
     ) -> None:
-        """`recall` stands in for the search over both stores, to measure what is around it."""
+        """`judge` scores for recipes that rerank. `recall` stands in for the search, to measure what is around it."""
         self._record = record
         self._index = index
         self._encoder = encoder
+        self._judge = judge or NoJudge()
         self._clock = clock
         self._index_wait_s = index_wait_s
         self._recall: recalling.Search = recall or Recall(record, index)
@@ -190,7 +193,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
             # One visit to a thread is enough where the index is up to date and the vector is there.
             scope = recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
             vector = recalling.ready_vector(query, scope)
-            if self._drainer.indexed < scope.as_of.seq or vector is None:
+            if self._drainer.indexed < scope.as_of.seq or vector is None or query.recipe.rerank:
                 return scope
             return recalling.found(self._recall, query, scope, vector)
 
@@ -200,7 +203,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         if not await self._catch_up(scope.as_of.seq):
             # The index is still busy with a large import: answer for the commits it has, and say so.
             scope = replace(scope, as_of=replace(scope.as_of, seq=self._drainer.indexed))
-        return await recalling.answer(self._recall, self._encoder, self._reads, query, scope)
+        return await recalling.answer(self._recall, self._encoder, self._judge, self._reads, query, scope)
 
     async def Timeline(self, request: pb.TimelineRequest, context: Context) -> pb.TimelineResponse:
         """Episodes and Facts, earliest first."""

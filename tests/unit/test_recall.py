@@ -368,7 +368,7 @@ def test_dense_text_follows_the_recipe(memory: Memory, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"recipe": "best"}, "recipe", "'best'; one of default, dense, sparse, rrf"),
+        ({"recipe": "best"}, "recipe", "'best'; one of default, reranked, dense, sparse, rrf"),
         ({"limit": 0}, "limit", "limit is 0"),
         ({"offset": -1}, "offset", "offset is -1"),
         ({"token_budget": -5}, "token_budget", "token_budget is -5"),

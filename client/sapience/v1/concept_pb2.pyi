@@ -222,6 +222,8 @@ class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.V
     """Vectors to text."""
     MODEL_KIND_LANGUAGE_MODEL: _ModelKind.ValueType  # 3
     """Text to text."""
+    MODEL_KIND_RERANKER: _ModelKind.ValueType  # 4
+    """A question and texts to scores."""
 
 class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
     """What a model does."""
@@ -234,6 +236,8 @@ MODEL_KIND_DECODER: ModelKind.ValueType  # 2
 """Vectors to text."""
 MODEL_KIND_LANGUAGE_MODEL: ModelKind.ValueType  # 3
 """Text to text."""
+MODEL_KIND_RERANKER: ModelKind.ValueType  # 4
+"""A question and texts to scores."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
 @_typing.final

@@ -55,6 +55,11 @@ class PerceptionServiceStub:
                 request_serializer=sapience_dot_v1_dot_perception__pb2.DecodeRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_perception__pb2.DecodeResponse.FromString,
                 _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/sapience.v1.PerceptionService/Rerank',
+                request_serializer=sapience_dot_v1_dot_perception__pb2.RerankRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_perception__pb2.RerankResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/sapience.v1.PerceptionService/ListModels',
                 request_serializer=sapience_dot_v1_dot_perception__pb2.PerceptionServiceListModelsRequest.SerializeToString,
@@ -94,8 +99,16 @@ class PerceptionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Rerank(self, request, context):
+        """Says how well each of some texts bears on a question, by a model that reads both together.
+        FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
-        """The encoders and decoders that this service has.
+        """The encoders, decoders and rerankers that this service has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +136,11 @@ def add_PerceptionServiceServicer_to_server(servicer, server):
                     servicer.Decode,
                     request_deserializer=sapience_dot_v1_dot_perception__pb2.DecodeRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_perception__pb2.DecodeResponse.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=sapience_dot_v1_dot_perception__pb2.RerankRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_perception__pb2.RerankResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -239,6 +257,33 @@ class PerceptionService:
             '/sapience.v1.PerceptionService/Decode',
             sapience_dot_v1_dot_perception__pb2.DecodeRequest.SerializeToString,
             sapience_dot_v1_dot_perception__pb2.DecodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.PerceptionService/Rerank',
+            sapience_dot_v1_dot_perception__pb2.RerankRequest.SerializeToString,
+            sapience_dot_v1_dot_perception__pb2.RerankResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,8 +41,12 @@ class PerceptionServiceStub:
     """Encodes batch after batch; each response carries its request's `client_seq`, in order."""
     Decode: _grpc.UnaryUnaryMultiCallable[_perception_pb2.DecodeRequest, _perception_pb2.DecodeResponse]
     """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded."""
+    Rerank: _grpc.UnaryUnaryMultiCallable[_perception_pb2.RerankRequest, _perception_pb2.RerankResponse]
+    """Says how well each of some texts bears on a question, by a model that reads both together.
+    FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PerceptionServiceListModelsRequest, _perception_pb2.PerceptionServiceListModelsResponse]
-    """The encoders and decoders that this service has."""
+    """The encoders, decoders and rerankers that this service has."""
 
 @_typing.type_check_only
 class PerceptionServiceAsyncStub(PerceptionServiceStub):
@@ -57,8 +61,12 @@ class PerceptionServiceAsyncStub(PerceptionServiceStub):
     """Encodes batch after batch; each response carries its request's `client_seq`, in order."""
     Decode: _aio.UnaryUnaryMultiCallable[_perception_pb2.DecodeRequest, _perception_pb2.DecodeResponse]  # type: ignore[assignment]
     """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded."""
+    Rerank: _aio.UnaryUnaryMultiCallable[_perception_pb2.RerankRequest, _perception_pb2.RerankResponse]  # type: ignore[assignment]
+    """Says how well each of some texts bears on a question, by a model that reads both together.
+    FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_perception_pb2.PerceptionServiceListModelsRequest, _perception_pb2.PerceptionServiceListModelsResponse]  # type: ignore[assignment]
-    """The encoders and decoders that this service has."""
+    """The encoders, decoders and rerankers that this service has."""
 
 class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns text into sentence-sized Concepts and vectors, and vectors back into text."""
@@ -96,11 +104,21 @@ class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded."""
 
     @_abc_1.abstractmethod
+    def Rerank(
+        self,
+        request: _perception_pb2.RerankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_perception_pb2.RerankResponse, _abc.Awaitable[_perception_pb2.RerankResponse]]:
+        """Says how well each of some texts bears on a question, by a model that reads both together.
+        FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
+        """
+
+    @_abc_1.abstractmethod
     def ListModels(
         self,
         request: _perception_pb2.PerceptionServiceListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_perception_pb2.PerceptionServiceListModelsResponse, _abc.Awaitable[_perception_pb2.PerceptionServiceListModelsResponse]]:
-        """The encoders and decoders that this service has."""
+        """The encoders, decoders and rerankers that this service has."""
 
 def add_PerceptionServiceServicer_to_server(servicer: PerceptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
