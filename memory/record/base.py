@@ -81,9 +81,9 @@ class TransactionalRecord(KeepingRecord):
     def remember(
         self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], request_id: str = ""
     ) -> list[Remembered]:
-        self._check_namespace(namespace)
-        batch = rows.pack(space, episodes)  # outside of the transaction: writers wait for one another
-        asked = rows.remember_digest(episodes) if request_id else ""
+        with self._after_namespace(namespace):
+            batch = rows.pack(space, episodes)  # outside of the transaction: writers wait for one another
+            asked = rows.remember_digest(episodes) if request_id else ""
 
         def work(tx: Transaction) -> list[Remembered]:
             held = _held(tx, namespace)
@@ -154,8 +154,8 @@ class TransactionalRecord(KeepingRecord):
         return self._store.read(work)
 
     def assert_fact(self, namespace: str, fact: NewFact, request_id: str = "") -> Fact:
-        self._check_namespace(namespace)
-        rows.check_fact(fact)
+        with self._after_namespace(namespace):
+            rows.check_fact(fact)
         asked = rows.fact_digest(fact) if request_id else ""
 
         def work(tx: Transaction) -> Fact:
@@ -171,9 +171,9 @@ class TransactionalRecord(KeepingRecord):
         return self._store.write(work)
 
     def assert_facts(self, namespace: str, facts: Sequence[NewFact]) -> list[Fact]:
-        self._check_namespace(namespace)
-        for fact in facts:
-            rows.check_fact(fact)
+        with self._after_namespace(namespace):
+            for fact in facts:
+                rows.check_fact(fact)
 
         def work(tx: Transaction) -> list[Fact]:
             return self._assert(tx, _held(tx, namespace), facts, self._next_commit(tx))
@@ -212,8 +212,8 @@ class TransactionalRecord(KeepingRecord):
         return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of, contended))
 
     def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
-        self._check_namespace(namespace)
-        rows.check_text(relation, "relation")
+        with self._after_namespace(namespace):
+            rows.check_text(relation, "relation")
         asked = rows.digest(relation, int(policy))
 
         def work(tx: Transaction) -> RelationPolicy:
@@ -257,8 +257,8 @@ class TransactionalRecord(KeepingRecord):
 
         A dry run leaves nothing, and neither reads nor keeps the request_id.
         """
-        self._check_namespace(namespace)
-        rows.check_selectors(episode_ids, speaker, conversation)
+        with self._after_namespace(namespace):
+            rows.check_selectors(episode_ids, speaker, conversation)
         asked = rows.digest(list(episode_ids), speaker, conversation)
 
         def select(tx: Transaction) -> tuple[Held, Going, Forgotten]:
@@ -331,10 +331,17 @@ class TransactionalRecord(KeepingRecord):
         missing = witnesses - {episode.id for episode in tx.episodes(held, sorted(witnesses))}
         if missing:
             raise rows.episode_not_found(held.name, min(missing))
+        kept: dict[str, Fact] = {}
         if fresh:
             tx.commit(*(one.commit for one in fresh))
-            tx.write_facts(held, fresh)
-        kept = {fact.id: fact for fact in tx.facts_by_id(held, ids)}
+            entities = tx.write_facts(held, fresh)
+            kept = {
+                one.id: rows.fact_made(one.id, one.told, one.commit.recorded_at, one.commit.seq, entities)
+                for one in fresh
+            }
+        there = [one for one in ids if one not in kept]
+        if there:
+            kept |= {fact.id: fact for fact in tx.facts_by_id(held, there)}
         for fact in facts:
             if fact.id and not (
                 fact.id in kept and rows.same_fact(kept[fact.id], fact, lambda name: entity_id(held.name, name))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from core.clock import Clock
+from core.errors import SapienceError
 from core.ids import Ids
 from memory.record import rows
 from memory.record.transaction import Commit, Held, Store, Transaction
@@ -17,8 +21,17 @@ class NumberedRecord:
         self._ids = ids
 
     def _check_namespace(self, name: str) -> None:
-        """So that an unknown namespace is told before any other fault."""
+        """Raises NotFound."""
         self._store.read(lambda tx: held_of(tx, name))
+
+    @contextmanager
+    def _after_namespace(self, name: str) -> Iterator[None]:
+        """Checks of what is given: an unknown namespace is told before any other fault, and looked for where one is."""
+        try:
+            yield
+        except SapienceError:
+            self._check_namespace(name)
+            raise
 
     def _next_commit(self, tx: Transaction) -> Commit:
         """What this transaction is numbered if it writes. Time grows with seq, even where the clock went back."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, SapienceError
-from core.ids import concept_id
+from core.ids import concept_id, normalised_name
 from core.nouns import (
     Concept,
     ConceptColumns,
@@ -367,6 +367,23 @@ def fact_from(row: Row) -> Fact:
         retracted=bool(row["retracted"]),
         episode_id=row["episode_id"] or "",
         trust=row["trust"],
+    )
+
+
+def fact_made(fact_id: str, told: NewFact, recorded_at: int, seq: int, entities: Mapping[str, Entity]) -> Fact:
+    """A Fact that was just written, as it would be read; `entities` are by normalised name."""
+    return Fact(
+        id=fact_id,
+        subject=entities[normalised_name(told.subject)],
+        relation=told.relation,
+        object=entities[normalised_name(told.entity)] if told.entity is not None else told.literal or "",
+        valid=told.valid,
+        told_at=told.told_at,
+        recorded_at=recorded_at,
+        seq=seq,
+        retracted=told.retracted,
+        episode_id=told.episode_id,
+        trust=float(told.trust),
     )
 
 

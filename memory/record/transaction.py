@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from core.nouns import (
     AsOf,
     ConceptColumns,
+    Entity,
     Episode,
     EpisodeFilter,
     Expiry,
@@ -176,8 +177,11 @@ class Transaction(Protocol):
         """Those of these ids that a Fact of any namespace has."""
         ...
 
-    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> None:
-        """Adds versions, and their Entities where there are none. The Episodes they name exist."""
+    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> Mapping[str, Entity]:
+        """Adds versions, and their Entities where there are none. The Episodes they name exist.
+
+        Returns the Entities that their subjects and objects are, by normalised name.
+        """
         ...
 
     def facts(

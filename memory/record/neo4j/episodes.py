@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from core.nouns import (
@@ -15,7 +16,7 @@ from core.nouns import (
     StoredConcept,
 )
 from memory.record import rows
-from memory.record.neo4j.statements import Statements
+from memory.record.neo4j.statements import Statements, from_list
 from memory.record.transaction import Commit, Held
 
 _CONCEPT = """
@@ -46,30 +47,32 @@ class Episodes(Statements):
         return None if row is None else str(row["id"])
 
     def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
-        self._do(
-            """
+        told = [{"id": one.id, "ordinal": one.ordinal, **one.packed.columns()} for one in fresh]
+        parts = [
+            [
+                {"id": concept_id, "ordinal": ordinal, **concept.columns()}
+                for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
+            ]
+            for one in fresh
+        ]
+        columns = list(told[0])
+        query = f"""
             UNWIND $episodes AS row
-            CREATE (e:Episode {namespace: $key, recorded_at: $at, seq: $seq})
-            SET e += row.columns
-            WITH e, row
-            UNWIND row.concepts AS columns
-            CREATE (e)-[:HAS]->(c:Concept {namespace: $key})
-            SET c += columns
-            """,
+            CREATE (e:Episode {{namespace: $key, recorded_at: $at, seq: $seq, {from_list("row", columns)}}})
+        """
+        part = next(chain.from_iterable(parts), None)
+        if part is not None:
+            query += f"""
+                WITH e, row UNWIND row[{len(columns)}] AS part
+                CREATE (e)-[:HAS]->(:Concept {{namespace: $key, {from_list("part", part)}}})
+            """
+        self._do(
+            query,
             key=held.key,
             at=commit.recorded_at,
             seq=commit.seq,
             episodes=[
-                {
-                    "columns": {"id": one.id, "ordinal": one.ordinal, **one.packed.columns()},
-                    "concepts": [
-                        {"id": concept_id, "ordinal": ordinal, **concept.columns()}
-                        for ordinal, (concept_id, concept) in enumerate(
-                            zip(one.concept_ids, one.packed.concepts, strict=True)
-                        )
-                    ],
-                }
-                for one in fresh
+                [*one.values(), [[*part.values()] for part in its]] for one, its in zip(told, parts, strict=True)
             ],
         )
         terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
@@ -101,19 +104,10 @@ class Episodes(Statements):
         return self._episodes(held, query, ids=list(ids))
 
     def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
-        half = """
-            CALL (m) {{
-                MATCH (n:Episode) USING INDEX SEEK n:Episode(namespace, source_name, conversation, position)
-                WHERE n.namespace = $key AND n.source_name = m.source_name AND m.conversation <> ''
-                  AND n.conversation = m.conversation AND n.position {0}= m.position
-                  AND (n.position {0} m.position OR n.seq {0} m.seq OR (n.seq = m.seq AND n.ordinal {0} m.ordinal))
-                WITH n ORDER BY n.position {1}, n.seq {1}, n.ordinal {1} LIMIT $radius
-                RETURN collect(n) AS {2}
-            }}
-        """
         query = f"""
             MATCH (m:Episode) WHERE m.id IN $ids AND m.namespace = $key
-            {half.format("<", "DESC", "earlier")} {half.format(">", "ASC", "later")}
+            CALL (m) {{{_beside("<", "DESC")} RETURN collect(n) AS earlier }}
+            CALL (m) {{{_beside(">", "ASC")} RETURN collect(n) AS later }}
             RETURN m.id AS id, reverse(earlier) + [m] + later AS near
         """
         found = self._all(query, ids=list(episode_ids), key=held.key, radius=radius)
@@ -207,3 +201,25 @@ class Episodes(Statements):
         if held.space is None:  # no Episode was ever written
             return []
         return [rows.concept_from(held.space, row) for row in self._all(query, key=held.key, ids=list(ids))]
+
+
+def _beside(comes: str, order: str) -> str:
+    """The `$radius` nearest places (position, seq, ordinal) of m's conversation, as n, on one side of m's own.
+
+    Two seeks, each in the order of the index, so that neither reads further than that: one among those at m's position,
+    which may be all of a conversation that nobody has numbered, and one beyond.
+    """
+    place = "namespace, source_name, conversation, position, seq, ordinal"
+    seek = f"""
+        MATCH (n:Episode) USING INDEX SEEK n:Episode({place})
+        WHERE n.namespace = $key AND n.source_name = m.source_name AND m.conversation <> ''
+          AND n.conversation = m.conversation AND {{0}} AND n.ordinal IS NOT NULL
+        RETURN n ORDER BY {", ".join(f"n.{column} {order}" for column in place.split(", "))} LIMIT $radius
+    """
+    same = f"n.position = m.position AND n.seq {comes}= m.seq AND (n.seq <> m.seq OR n.ordinal {comes} m.ordinal)"
+    return f"""
+        CALL (m) {{
+            {seek.format(same)} UNION ALL {seek.format(f"n.position {comes} m.position AND n.seq IS NOT NULL")}
+        }}
+        WITH n ORDER BY n.position {order}, n.seq {order}, n.ordinal {order} LIMIT $radius
+    """

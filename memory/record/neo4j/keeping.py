@@ -26,10 +26,10 @@ class KeptEpisodes(Episodes):
 
     def archived_after(self, held: Held, after: tuple[int, str], seq: int, limit: int) -> list[Episode]:
         query = """
-            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, archived_seq)
-            WHERE e.namespace = $key AND e.archived_seq >= $after AND e.seq <= $seq
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, archived_seq, id)
+            WHERE e.namespace = $key AND e.archived_seq >= $after AND e.seq <= $seq AND e.id IS NOT NULL
               AND (e.archived_seq <> $after OR e.id > $id)
-            RETURN e ORDER BY e.archived_seq, e.id LIMIT $limit
+            RETURN e ORDER BY e.namespace, e.archived_seq, e.id LIMIT $limit
         """
         return self._episodes(held, query, seq=seq, after=after[0], id=after[1], limit=limit)
 
@@ -76,10 +76,10 @@ class KeptEpisodes(Episodes):
 
     def due(self, held: Held, now: int, lived: TimeToLive | None, young: int, limit: int) -> dict[str, Expiry]:
         query = """
-            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, expires_at)
-            WHERE e.namespace = $key AND e.expires_at <= $now AND e.held IS NULL
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, expires_at, id)
+            WHERE e.namespace = $key AND e.expires_at <= $now AND e.id IS NOT NULL AND e.held IS NULL
               AND (e.archived_seq IS NULL OR e.expiry = $delete)
-            RETURN e.id AS id, e.expiry AS expiry ORDER BY e.expires_at, id LIMIT $limit
+            RETURN e.id AS id, e.expiry AS expiry ORDER BY e.namespace, e.expires_at, e.id LIMIT $limit
         """
         found = self._all(query, key=held.key, now=now, delete=int(Expiry.DELETE), limit=limit)
         ends = {row["id"]: Expiry(row["expiry"]) for row in found}
@@ -89,7 +89,7 @@ class KeptEpisodes(Episodes):
                 MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, seq, id)
                 WHERE e.namespace = $key AND e.seq <= $young AND e.id IS NOT NULL
                   AND e.expires_at IS NULL AND e.held IS NULL {still}
-                RETURN e.id AS id ORDER BY e.seq, id LIMIT $limit
+                RETURN e.id AS id ORDER BY e.namespace, e.seq, e.id LIMIT $limit
             """
             ends |= dict.fromkeys(self._ids(query, key=held.key, young=young, limit=limit - len(ends)), lived.expiry)
         return ends

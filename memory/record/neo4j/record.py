@@ -26,7 +26,7 @@ from memory.record.neo4j.deleting import Deleting
 from memory.record.neo4j.facts import Facts
 from memory.record.neo4j.keeping import KeptEpisodes
 from memory.record.neo4j.server import Neo4jServer
-from memory.record.transaction import Transaction
+from memory.record.transaction import Commit, Transaction
 
 _T = TypeVar("_T")
 
@@ -56,8 +56,9 @@ class _Neo4jStore:
     def write(self, work: Callable[[Transaction], _T]) -> _T:
         def locked(tx: neo4j.ManagedTransaction) -> _T:
             # To write a property takes the lock, before anything is read that another writer may be changing.
-            tx.run("MATCH (c:Counter {name: 'seq'}) SET c.locked = true").consume()
-            return work(_Neo4jTransaction(tx))
+            query = "MATCH (c:Counter {name: 'seq'}) SET c.locked = true RETURN c.seq AS seq, c.recorded_at AS at"
+            (counter,) = tx.run(query)
+            return work(_Neo4jTransaction(tx, Commit(counter["seq"], counter["at"])))
 
         with self._server.session() as session:
             return session.execute_write(locked)

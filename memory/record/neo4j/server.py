@@ -15,7 +15,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -41,13 +41,15 @@ _INDEXES = {
     "commit_by_time": ("Commit", "recorded_at"),
     "episode_by_commit": ("Episode", "namespace", "seq", "id"),
     "episode_by_time": ("Episode", "namespace", "told_at", "id"),
-    "episode_by_place": ("Episode", "namespace", "source_name", "conversation", "position"),
+    "episode_at_place": ("Episode", "namespace", "source_name", "conversation", "position", "seq", "ordinal"),
     "fact_by_commit": ("Fact", "namespace", "seq"),
     "outbox_by_namespace": ("Outbox", "namespace"),
-    "episode_archived": ("Episode", "namespace", "archived_seq"),
-    "episode_by_end": ("Episode", "namespace", "expires_at"),
+    "episode_by_archival": ("Episode", "namespace", "archived_seq", "id"),
+    "episode_ending": ("Episode", "namespace", "expires_at", "id"),
     "episode_held": ("Episode", "namespace", "held"),
 }
+_DROPPED = ("episode_by_place", "episode_archived", "episode_by_end")
+"""Indexes of earlier versions, in whose place there are longer ones."""
 
 
 class Neo4jServer:
@@ -107,6 +109,8 @@ class Neo4jServer:
                 listed = ", ".join(f"n.{column}" for column in columns)
                 query = f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{label}) ON ({listed})"
                 session.run(query).consume()
+            for name in _DROPPED:
+                session.run(f"DROP INDEX {name} IF EXISTS").consume()
             session.run("CALL db.awaitIndexes(300)").consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import neo4j
+
+from memory.record.transaction import Commit
 
 
 class Statements:
     """A connection inside a transaction, and what every part asks of it."""
 
-    def __init__(self, tx: neo4j.ManagedTransaction) -> None:
+    def __init__(self, tx: neo4j.ManagedTransaction, last: Commit | None = None) -> None:
+        """`last` is what a writer read of the counter when it locked it; seq 0 where nothing was committed yet."""
         self._tx = tx
+        self._last = last
 
-    def _all(self, query: str, **values: Any) -> list[neo4j.Record]:
-        return list(self._tx.run(query, values))
+    def _all(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """As dicts: the driver's own rows look for the name of a column among all of them at every access."""
+        result = self._tx.run(query, values)
+        columns = result.keys()
+        return [dict(zip(columns, row.values(), strict=True)) for row in result]
 
-    def _one(self, query: str, **values: Any) -> neo4j.Record | None:
+    def _one(self, query: str, **values: Any) -> dict[str, Any] | None:
         return next(iter(self._all(query, **values)), None)
 
     def _do(self, query: str, **values: Any) -> None:
@@ -29,3 +37,8 @@ class Statements:
         row = self._one(f"MATCH {what} RETURN count(n) AS count", **values)
         assert row is not None  # a count has one row, also of nothing
         return int(row["count"])
+
+
+def from_list(row: str, columns: Iterable[str]) -> str:
+    """Properties that a statement takes from a list of their values: with maps, every row would bring all the keys."""
+    return ", ".join(f"{column}: {row}[{place}]" for place, column in enumerate(columns))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from core.ids import entity_id, normalised_name
 from core.nouns import (
     AsOf,
+    Entity,
     Fact,
     RelationPolicy,
 )
@@ -33,11 +34,16 @@ class Facts(Statements):
     def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
         return set(self._ids(f"SELECT id FROM fact WHERE id IN {GIVEN}", json.dumps(ids))) if ids else set()
 
-    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> None:
+    def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> dict[str, Entity]:
+        keys: dict[str, int] = {}
+        for spelt in (name for one in fresh for name in (one.told.subject, one.told.entity) if name is not None):
+            normalised = normalised_name(spelt)
+            if normalised not in keys:  # the first spelling is the Entity's
+                keys[normalised] = self._entity(held, spelt)
         for one in fresh:
             fact, valid, commit = one.told, one.told.valid, one.commit
-            subject = self._entity(held, fact.subject)
-            target = None if fact.entity is None else self._entity(held, fact.entity)
+            subject = keys[normalised_name(fact.subject)]
+            target = None if fact.entity is None else keys[normalised_name(fact.entity)]
             self._db.execute(
                 "INSERT INTO fact (id, namespace, subject, relation, entity, literal, valid_start, valid_end, "
                 "precision, original_text, timezone, told_at, recorded_at, seq, retracted, trust, episode) "
@@ -48,6 +54,12 @@ class Facts(Statements):
                     *(fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust, fact.episode_id),
                 ),
             )
+        query = f"SELECT key, id, name FROM entity WHERE key IN {GIVEN}"
+        made = {
+            row["key"]: Entity(row["id"], row["name"])
+            for row in self._db.execute(query, (json.dumps([*keys.values()]),))
+        }
+        return {normalised: made[key] for normalised, key in keys.items()}
 
     def facts(
         self, held: Held, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str]
