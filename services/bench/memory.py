@@ -29,10 +29,11 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import SystemClock
 from core.ids import RandomIds
+from core.nouns import Float32
 from services import wire
 from services.bench import memory_load as made
 from services.bench import memory_peers as peers
@@ -57,6 +59,7 @@ TOKEN = "bench"  # noqa: S105
 NAMESPACE = "bench"
 QUERIES = 300
 WARM_UP = 20
+EPISODES_A_MESSAGE = 128
 FACTS_A_TURN = 10
 FACTS_A_TRANSACTION = 20_000
 WRITTEN_IN_S = 600.0
@@ -131,8 +134,8 @@ def extracted(seed: int, n: int) -> Mapping[str, float]:
 
 async def _write(service: Service, talk: made.Talk) -> Written:
     """Sends all Episodes over one stream, made into messages beforehand; then waits for the index."""
-    turns = track(talk.turns(), "making messages", talk.n, console=show.err, transient=True)
-    messages = [_message(turn, talk.vectors[turn.number]) for turn in turns]
+    turns = iter(track(talk.turns(), "making messages", talk.n, console=show.err, transient=True))
+    messages = list(_messages(turns, talk.vectors))
     async with service.channel() as channel:
         stub = memory_pb2_grpc.MemoryServiceStub(channel)
         await stub.CreateNamespace(pb.CreateNamespaceRequest(namespace=NAMESPACE), metadata=service.metadata)
@@ -148,9 +151,10 @@ async def _write(service: Service, talk: made.Talk) -> Written:
 
         acknowledged = 0
         async for response in stream(sent(), metadata=service.metadata):
-            if not response.HasField("remembered"):
-                raise RuntimeError(f"an Episode was refused: {response.error.message}")
-            acknowledged += 1
+            for outcome in response.outcomes:
+                if not outcome.HasField("remembered"):
+                    raise RuntimeError(f"an Episode was refused: {outcome.error.message}")
+            acknowledged += len(response.outcomes)
         acknowledged_s = time.perf_counter() - began
         if acknowledged != talk.n:
             raise RuntimeError(f"{acknowledged} of {talk.n} Episodes were acknowledged")
@@ -163,24 +167,26 @@ async def _write(service: Service, talk: made.Talk) -> Written:
     raise TimeoutError(f"the index did not take {talk.n} Episodes in {WRITTEN_IN_S:.0f} s")
 
 
-def _message(turn: made.Turn, vector: Any) -> bytes:
-    """A turn with its Concept, as RememberStream takes it."""
-    episode = pb.NewEpisode(
-        source=concept_pb2.Source(kind=concept_pb2.SOURCE_KIND_TESTIMONY, name="bench"),
-        conversation=turn.conversation,
-        position=turn.position,
-        speaker=turn.speaker,
-        text=turn.text,
-        told_at=wire.timestamp(turn.told_at),
-        external_id=str(turn.number),
-        concepts=[concept_pb2.Concept(text=turn.text, end_byte=len(turn.text.encode()))],
-        vectors=_tensor(vector),
-    )
-    message = pb.RememberStreamRequest(namespace=NAMESPACE, client_seq=turn.number, episode=episode)
-    return bytes(message.SerializeToString())
+def _messages(turns: Iterable[made.Turn], vectors: Float32) -> Iterator[bytes]:
+    """Turns with their Concepts, as RememberStream takes them: a batch in each message."""
+    for first, batch in enumerate(iter(lambda: list(islice(turns, EPISODES_A_MESSAGE)), [])):
+        message = pb.RememberStreamRequest(namespace=NAMESPACE, client_seq=first * EPISODES_A_MESSAGE)
+        for turn in batch:
+            message.episodes.add(
+                source=concept_pb2.Source(kind=concept_pb2.SOURCE_KIND_TESTIMONY, name="bench"),
+                conversation=turn.conversation,
+                position=turn.position,
+                speaker=turn.speaker,
+                text=turn.text,
+                told_at=wire.timestamp(turn.told_at),
+                external_id=str(turn.number),
+                concepts=[concept_pb2.Concept(text=turn.text, end_byte=len(turn.text.encode()))],
+                vectors=_tensor(vectors[turn.number]),
+            )
+        yield bytes(message.SerializeToString())
 
 
-def _tensor(vector: Any) -> concept_pb2.Tensor:
+def _tensor(vector: Float32) -> concept_pb2.Tensor:
     return concept_pb2.Tensor(
         space=made.SPACE,
         space_version="1",
