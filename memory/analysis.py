@@ -48,6 +48,7 @@ ENGLISH_STOP_WORDS = frozenset(
 )
 _ENGLISH_SUFFIX = re.compile(r"(?:n't|'(?:s|m|re|ve|ll|d))+$")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 _PLAIN_WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: a run of them is cut into pairs of characters, the usual stand-in for words.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
@@ -65,10 +66,10 @@ def document_terms(text: str, context: str = "", language: str = "english") -> S
     """
     said = terms(text, language)
     frequency = Counter(said)
-    frequency.update(terms(context, language))
+    frequency.update(_context_terms(context, language))
     discount = K1 * (1 - B + B * len(said) / AVERAGE_TERMS)
-    weights = sorted((term, count * (K1 + 1) / (count + discount)) for term, count in frequency.items())
-    return Sparse(tuple(term for term, _ in weights), tuple(weight for _, weight in weights))
+    found = tuple(sorted(frequency))
+    return Sparse(found, tuple([(count := frequency[term]) * (K1 + 1) / (count + discount) for term in found]))
 
 
 def episode_context(speaker: str, told_at: Micros) -> str:
@@ -93,7 +94,7 @@ def idf(statistics: TermStatistics, term: int) -> float:
 
 def terms(text: str, language: str = "english") -> list[int]:
     """The term ids of a text, in order, repeats kept and stop words left out."""
-    return [_term_id(stem) for word in _words(text, language) if (stem := _stem(word, language))]
+    return [term for word in _words(text, language) if (term := _term(word, language)) is not None]
 
 
 def asks(text: str) -> bool:
@@ -151,6 +152,11 @@ def _mentions(text: str, speakers: Iterable[str]) -> list[tuple[int, int, tuple[
 
 def _words(text: str, language: str) -> Iterable[str]:
     """Case folded words. English contractions lose their ending ("she's", "don't"); elsewhere they part ("l'eau")."""
+    if language == "english" and text.isascii():  # nothing to normalise, no script without spaces
+        yield from [
+            _ENGLISH_SUFFIX.sub("", word) if "'" in word else word for word in _ASCII_WORD.findall(text.lower())
+        ]
+        return
     pattern = _WORD if language == "english" else _PLAIN_WORD
     for match in pattern.finditer(unicodedata.normalize("NFKC", text).casefold()):
         word = match.group().replace("\u2019", "'")
@@ -164,6 +170,18 @@ def _words(text: str, language: str) -> Iterable[str]:
 
 
 @lru_cache(maxsize=65_536)
+def _term(word: str, language: str) -> int | None:
+    """The term id of a word; None for a stop word."""
+    stem = _stem(word, language)
+    return _term_id(stem) if stem else None
+
+
+@lru_cache(maxsize=4096)
+def _context_terms(context: str, language: str) -> tuple[int, ...]:
+    """The terms of a context, which many Episodes share: one speaker, one day."""
+    return tuple(terms(context, language))
+
+
 def _stem(word: str, language: str) -> str:
     """The stem with no accents; empty for a stop word.
 
@@ -186,7 +204,6 @@ def _stem(word: str, language: str) -> str:
     return _without_accents(str(stemmer.stemWord(word)))
 
 
-@lru_cache(maxsize=65_536)
 def _term_id(stem: str) -> int:
     return int.from_bytes(blake2b(stem.encode(), digest_size=4).digest(), "big")
 

@@ -7,8 +7,10 @@ between, the next start does the last entries again, which changes nothing: inde
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from core.nouns import IndexPoint, OutboxEntry, Space
 from core.ports import Index, Record
@@ -32,10 +34,15 @@ class Indexer:
         self._index = index
 
     def drain(self, entries: int = 64) -> int | None:
-        """Takes up to so many outbox entries; returns the seq the index is at, or None when the outbox was empty."""
+        """Takes up to so many outbox entries; returns the seq the index is at, or None when the outbox was empty.
+
+        It ends earlier with the entry that makes it `BATCH` Concepts: then others may have the processor.
+        """
         pending = self._record.outbox(entries)
         if not pending:
             return None
+        so_far = list(accumulate(len(entry.concept_ids) for entry in pending))
+        pending = pending[: bisect_left(so_far, BATCH) + 1]
         run: list[OutboxEntry] = []
         for entry in pending:
             # Neighbouring writes of one namespace go in one batch; a deletion keeps its place between them.

@@ -204,12 +204,13 @@ def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Spac
         )
     vectors = np.frombuffer(tensor.data, dtype=dtype).reshape(shape).astype(np.float32)
     # In float64: the squares of large float32 numbers overflow, those of small ones vanish.
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    for row, length in enumerate(lengths.tolist()):
+    precise = vectors.astype(np.float64)
+    for row in range(rows):
+        length = math.sqrt(precise[row].dot(precise[row]))
         if not 0 < length < math.inf:  # false for NaN too
             raise wrong("holds a vector that is zero or not finite", ".data")
         if abs(length - 1) >= 1e-6:
-            vectors[row] = vectors[row] / lengths[row]
+            vectors[row] = vectors[row] / np.float64(length)
     return vectors, Space(tensor.space, tensor.space_version, shape[1])
 
 
@@ -231,11 +232,15 @@ def namespace_to(namespace: Namespace) -> pb.Namespace:
     return pb.Namespace(name=namespace.name, created_at=timestamp(namespace.created_at))
 
 
+_KINDS = {0: SourceKind.TESTIMONY, **{int(kind): kind for kind in SourceKind}}
+
+
 def source_from(message: pb.Source, field: str) -> Source:
     """A source; TESTIMONY where no kind is given."""
-    if message.kind not in (0, *SourceKind):
+    kind = _KINDS.get(message.kind)
+    if kind is None:
         raise InvalidArgument(f"{field}.kind is {message.kind}, which is no kind of source", field=f"{field}.kind")
-    return Source(SourceKind(message.kind or SourceKind.TESTIMONY), message.name)
+    return Source(kind, message.name)
 
 
 def set_source(message: pb.Source, source: Source) -> None:

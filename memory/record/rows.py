@@ -7,11 +7,14 @@ Vectors are little-endian float32 bytes; term ids little-endian uint32 bytes, th
 from __future__ import annotations
 
 import json
+import math
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
+from operator import lt
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +46,8 @@ from core.nouns import (
     StoredConcept,
 )
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+
 
 class Row(Protocol):
     """A row by column names: `sqlite3.Row`, `neo4j.Record`, a dict."""
@@ -72,6 +77,11 @@ class PackedConcept:
             "vector": self.vector,
         }
 
+    def values(self) -> tuple[int | str | bytes, ...]:
+        """The same, in the same order, without names."""
+        span = self.span
+        return (span.start_byte, span.end_byte, span.language, self.term_ids, self.term_weights, self.vector)
+
 
 @dataclass(frozen=True, slots=True)
 class PackedEpisode:
@@ -94,6 +104,15 @@ class PackedEpisode:
             "told_at": self.told.told_at,
             "external_id": self.told.external_id,
         }
+
+    def values(self) -> tuple[int | str, ...]:
+        """The same, in the same order, without names."""
+        told = self.told
+        source = told.source
+        return (
+            *(self.identity, int(source.kind), source.name, told.conversation, told.position),
+            *(told.speaker, told.text, told.told_at, told.external_id),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +140,7 @@ def identity(told: PerceivedEpisode) -> str:
 
 def digest(*parts: object) -> str:
     """A digest of a sequence of strings, numbers and None that no other sequence shares."""
-    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=16).hexdigest()
+    return blake2b(_COMPACT.encode(parts).encode(), digest_size=16).hexdigest()
 
 
 def sort_out(
@@ -501,19 +520,23 @@ def _packed_vector(space: Space, vector: Float32, field: str) -> bytes:
             field=f"{field}.vector",
         )
     packed = np.ascontiguousarray(vector, "<f4")
-    if not np.isfinite(packed).all():
+    # A finite sum has finite parts; one that is not may have overflowed, and is looked at closely.
+    if not math.isfinite(packed.sum()) and not np.isfinite(packed).all():
         raise InvalidArgument(f"{field}.vector holds NaN or infinity", field=f"{field}.vector")
     return packed.tobytes()
 
 
 def _packed_terms(terms: Sparse, field: str) -> tuple[bytes, bytes]:
-    ids = np.array(terms.indices, np.int64)
-    ascending = len(ids) == 0 or (ids[0] >= 0 and ids[-1] < 1 << 32 and bool((ids[1:] > ids[:-1]).all()))
-    if len(terms.indices) != len(terms.values) or not ascending:
+    ids, weights = terms.indices, terms.values
+    ascending = not ids or (ids[0] >= 0 and ids[-1] < 1 << 32 and all(map(lt, ids, ids[1:])))
+    if len(ids) != len(weights) or not ascending:
         raise InvalidArgument(
             f"{field}.terms must be ascending uint32 ids with one weight each", field=f"{field}.terms"
         )
-    weights = np.array(terms.values, "<f4")
-    if not np.isfinite(weights).all():
+    try:
+        packed = struct.pack(f"<{len(weights)}f", *weights)
+    except OverflowError:  # beyond float32
+        packed = b""
+    if (not packed and weights) or not all(map(math.isfinite, weights)):
         raise InvalidArgument(f"{field}.terms holds NaN or infinity", field=f"{field}.terms")
-    return ids.astype("<u4").tobytes(), weights.tobytes()
+    return struct.pack(f"<{len(ids)}I", *ids), packed

@@ -89,7 +89,7 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="bitemporal, forget, locomo, rpc, sample.")],
+    name: Annotated[str, typer.Argument(help="bitemporal, forget, locomo, memory, rpc, sample.")],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
@@ -99,9 +99,10 @@ def bench(
         str,
         typer.Option(
             envvar="SAPIENCE_TEST_NEO4J_URL",
-            help="A Neo4j for bitemporal; if not given, the one of the settings.",
+            help="A Neo4j for bitemporal and memory; if not given, the one of the settings.",
         ),
     ] = "",
+    n: Annotated[int, typer.Option(min=100, help="How many Episodes memory takes.")] = 10_000,
 ) -> None:
     """Measure, beside a peer in the same run. Prints a table, or one JSON object.
 
@@ -112,5 +113,5 @@ def bench(
     from services.bench import run_named
 
     raise typer.Exit(
-        run_named(name, as_json=as_json, seed=seed, data=data, seconds=seconds, histories=histories, neo4j=neo4j)
+        run_named(name, as_json=as_json, seed=seed, data=data, seconds=seconds, histories=histories, neo4j=neo4j, n=n)
     )

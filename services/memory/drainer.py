@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 
 import structlog
 
@@ -17,6 +19,11 @@ log = structlog.get_logger()
 IDLE_BEFORE_OPTIMIZE_S = 2.0
 """Graphs are built when nothing was written for so long: building takes the index's thread."""
 LONGEST_BACKOFF_S = 10.0
+BUSY_S = 0.2
+"""Writers are busy for so long after a write."""
+YIELD = 3.0
+"""Beside busy writers the index rests so many times as long as it works: what it does holds the interpreter's lock, and
+an acknowledgement is waited for. It follows at its own pace, and the outbox keeps what is behind."""
 
 
 class Drainer:
@@ -34,6 +41,8 @@ class Drainer:
         self._wake = asyncio.Event()
         self._moved = asyncio.Condition()
         self._indexed = 0
+        self._woken = -math.inf
+        self._awaited = 0
         self._started = False
         self._error: SapienceError | None = None
         self._task = asyncio.create_task(self._run(), name="index drainer")
@@ -50,18 +59,22 @@ class Drainer:
 
     def wake(self) -> None:
         """Says that the record has changed."""
+        self._woken = time.monotonic()
         self._wake.set()
 
     async def reach(self, seq: int, timeout: float) -> bool:
         """Waits until the index has taken commit `seq`; False when it had not by then. Raises what keeps it from it."""
         if self._indexed >= seq:
             return True
-        self.wake()
+        self._wake.set()
+        self._awaited += 1
         try:
             async with asyncio.timeout(timeout), self._moved:
                 await self._moved.wait_for(lambda: self._indexed >= seq or self._error is not None)
         except TimeoutError:
             return False
+        finally:
+            self._awaited -= 1
         if self._indexed < seq and self._error is not None:
             raise self._error
         return True
@@ -100,6 +113,7 @@ class Drainer:
             self._wake.clear()
             # Read before draining: commits made while it runs wake it again.
             seq = await self._worker.run(self._record.seq)
+            began = time.monotonic()
             taken = await self._worker.run(self._indexer.drain)
             async with self._moved:
                 self._indexed = max(self._indexed, seq if taken is None else taken)
@@ -107,6 +121,9 @@ class Drainer:
             telemetry.BEHIND.set(max(0, seq - self._indexed))
             if taken is None:
                 return
+            ended = time.monotonic()
+            if self._started and not self._awaited and ended - self._woken < BUSY_S:
+                await asyncio.sleep(YIELD * (ended - began))
 
     async def _sleep(self) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from memory.analysis import document_terms, episode_context
 from perception.segment import segment
 from services import wire
 from services.runtime.client import Link
+from services.runtime.worker import Worker
 
 MAX_CONCEPTS_A_CALL = 1024
 MAX_NAME = 256
@@ -87,16 +88,20 @@ def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
 
 
 def _checked_name(value: str, field: str) -> None:
-    if len(value.encode()) > MAX_NAME:
+    if len(value) > MAX_NAME // 4 and len(value.encode()) > MAX_NAME:  # a character is 4 bytes at most
         raise InvalidArgument(f"{field} has {len(value.encode())} bytes; at most {MAX_NAME} are taken", field=field)
 
 
 async def perceive(
-    episodes: Sequence[Checked], encoder: Encoder, path: Callable[[int], str], space: Space | None
+    episodes: Sequence[Checked],
+    encoder: Encoder,
+    path: Callable[[int], str],
+    space: Space | None,
+    worker: Worker,
 ) -> tuple[list[PerceivedEpisode], Space]:
     """Vectors for those that have none, term weights for all. All have to be in one space: `space`, where one is given.
 
-    Raises FailedPrecondition (SPACE_MISMATCH) with the field under `path`.
+    Terms are found on a thread of `worker`. Raises FailedPrecondition (SPACE_MISMATCH) with the field under `path`.
     """
     wanting = [span.text for episode in episodes if episode.vectors is None for span in episode.spans]
     fresh: Float32 | None = None
@@ -106,40 +111,43 @@ async def perceive(
             space = encoded_in
         first = next(number for number, episode in enumerate(episodes) if episode.vectors is None)
         wire.same_space(encoded_in, space, f"{path(first)}.text")
+    return await worker.run(_all_perceived, episodes, fresh, path, space)
+
+
+def _all_perceived(
+    episodes: Sequence[Checked], fresh: Float32 | None, path: Callable[[int], str], space: Space | None
+) -> tuple[list[PerceivedEpisode], Space]:
     perceived, row = [], 0
     for number, episode in enumerate(episodes):
         if episode.vectors is not None and episode.space is not None:
             vectors = episode.vectors
             if space is None:
                 space = episode.space
-            wire.same_space(episode.space, space, f"{path(number)}.vectors.space")
+            if episode.space != space:
+                wire.same_space(episode.space, space, f"{path(number)}.vectors.space")
         else:
-            assert fresh is not None, "Episodes without vectors were encoded above"
+            assert fresh is not None, "Episodes without vectors were encoded before"
             vectors = fresh[row : row + len(episode.spans)]
             row += len(episode.spans)
-        perceived.append(_perceived(episode, vectors))
+        context = episode_context(episode.message.speaker, episode.told_at)
+        concepts = [
+            PerceivedConcept(span, vector, document_terms(span.text, context))
+            for span, vector in zip(episode.spans, vectors, strict=True)
+        ]
+        perceived.append(as_told(episode, tuple(concepts)))
     if space is None:
         raise InvalidArgument("there are no Episodes in the request", field="episodes", reason="EMPTY_BATCH")
     return perceived, space
 
 
-def _perceived(episode: Checked, vectors: Float32) -> PerceivedEpisode:
-    context = episode_context(episode.message.speaker, episode.told_at)
-    concepts = tuple(
-        PerceivedConcept(span, vector, document_terms(span.text, context))
-        for span, vector in zip(episode.spans, vectors, strict=True)
-    )
-    return replace(as_told(episode), concepts=concepts)
-
-
-def as_told(episode: Checked) -> PerceivedEpisode:
-    """The Episode without its Concepts: what a duplicate is known by."""
+def as_told(episode: Checked, concepts: tuple[PerceivedConcept, ...] = ()) -> PerceivedEpisode:
+    """The Episode; without its Concepts it is what a duplicate is known by."""
     message = episode.message
     return PerceivedEpisode(
         source=wire.source_from(message.source, "source"),
         text=message.text,
         told_at=episode.told_at,
-        concepts=(),
+        concepts=concepts,
         conversation=message.conversation,
         position=message.position,
         speaker=message.speaker,

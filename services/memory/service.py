@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,7 +26,16 @@ from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
 from services.memory.reranking import Judge, NoJudge
-from services.memory.streaming import BATCH, acknowledge, batches
+from services.memory.streaming import (
+    BATCH,
+    EPISODES,
+    Item,
+    acknowledge,
+    batches,
+    check_all,
+    episodes_in,
+    items_of,
+)
 from services.memory.sweeper import Sweeper
 from services.runtime.server import Service
 from services.runtime.worker import Worker
@@ -122,27 +132,28 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
     ) -> AsyncIterator[pb.RememberStreamResponse]:
         """Whatever waits, up to a batch, is one transaction; one bad Episode is refused alone."""
         namespace = ""
-        async with aclosing(batches(request_iterator, BATCH)) as incoming:
+        async with aclosing(batches(request_iterator, EPISODES, episodes_in)) as incoming:
             async for batch in incoming:
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
-                checked: dict[int, Checked] = {}
-                refused: dict[int, SapienceError] = {}
-                now = self._clock.now()
-                for place, item in enumerate(batch):
-                    try:
-                        checked[place] = check(item.episode, "episode", now)
-                    except SapienceError as error:
-                        refused[place] = error
-                kept = await self._remember_some(namespace, checked, refused) if checked else {}
+                items = items_of(batch)
+                checked, refused = await self._reads.run(check_all, items, self._clock.now())
+                kept = await self._remember_some(namespace, items, checked, refused) if checked else {}
                 for response in acknowledge(batch, kept, refused):
                     yield response
 
     async def _remember_some(
-        self, namespace: str, checked: Mapping[int, Checked], refused: dict[int, SapienceError]
+        self,
+        namespace: str,
+        items: Sequence[Item],
+        checked: Mapping[int, Checked],
+        refused: dict[int, SapienceError],
     ) -> dict[int, pb.Remembered]:
         """All in one transaction; or, where vectors of two spaces are among them, each in one of its own."""
+        places = list(checked)
         try:
-            together = await self._remember(namespace, list(checked.values()), path=lambda _: "episode")
+            together = await self._remember(
+                namespace, list(checked.values()), path=lambda number: items[places[number]].path
+            )
         except FailedPrecondition as error:
             if error.reason != "SPACE_MISMATCH":
                 raise
@@ -151,7 +162,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         kept: dict[int, pb.Remembered] = {}
         for place, one in checked.items():
             try:
-                (kept[place],) = await self._remember(namespace, [one], path=lambda _: "episode")
+                (kept[place],) = await self._remember(namespace, [one], path=partial(_path, items[place]))
             except FailedPrecondition as error:
                 refused[place] = error
         return kept
@@ -163,10 +174,12 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         request_id: str = "",
         path: Callable[[int], str] = lambda number: f"episodes[{number}]",
     ) -> list[pb.Remembered]:
-        # A request with an id is compared whole with the one it may repeat; else only what is new is encoded.
-        told = [] if request_id else [as_told(one) for one in checked]
+        # A request with an id is compared whole with the one it may repeat; else only what is new is encoded. Where
+        # nothing has to be, the record tells what is new when it writes.
+        encode = not request_id and any(one.vectors is None for one in checked)
 
         def look() -> tuple[Space | None, list[Remembered | None]]:
+            told = [as_told(one) for one in checked] if encode else []
             return self._record.space_of(namespace), self._record.known(namespace, told)
 
         held, known = await self._reads.run(look)
@@ -174,7 +187,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         fresh = [place for place, one in enumerate(known) if one is None]
         if fresh:
             new = [checked[place] for place in fresh]
-            perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held)
+            perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held, self._reads)
             kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
             self._drainer.wake()
             for place, one in zip(fresh, kept, strict=True):
@@ -424,6 +437,10 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
 
     async def _catch_up(self, seq: int) -> bool:
         return await self._drainer.reach(seq, self._index_wait_s)
+
+
+def _path(item: Item, _: int) -> str:
+    return item.path
 
 
 def service(servicer: Memory) -> Service:

@@ -328,20 +328,25 @@ Global___RememberResponse: _TypeAlias = RememberResponse  # noqa: Y015
 
 @_typing.final
 class RememberStreamRequest(_message.Message):
-    """One Episode of RememberStream."""
+    """One Episode of RememberStream, or a batch of them: a message costs more than an Episode in it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAMESPACE_FIELD_NUMBER: _builtins.int
     CLIENT_SEQ_FIELD_NUMBER: _builtins.int
     EPISODE_FIELD_NUMBER: _builtins.int
+    EPISODES_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The tenant: required in the first message; later ones may leave it empty."""
     client_seq: _builtins.int
-    """The caller's number for this Episode; it comes back with the acknowledgement."""
+    """The caller's number for this Episode, or for the first of a batch; it comes back with the acknowledgement."""
     @_builtins.property
     def episode(self) -> Global___NewEpisode:
-        """The Episode."""
+        """The Episode. Left out where there are `episodes`."""
+
+    @_builtins.property
+    def episodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewEpisode]:
+        """A batch, in place of `episode`: at most 1,024, numbered from `client_seq` on."""
 
     def __init__(
         self,
@@ -349,10 +354,11 @@ class RememberStreamRequest(_message.Message):
         namespace: _builtins.str = ...,
         client_seq: _builtins.int = ...,
         episode: Global___NewEpisode | None = ...,
+        episodes: _abc.Iterable[Global___NewEpisode] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seq", b"client_seq", "episode", b"episode", "namespace", b"namespace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seq", b"client_seq", "episode", b"episode", "episodes", b"episodes", "namespace", b"namespace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,13 +366,14 @@ Global___RememberStreamRequest: _TypeAlias = RememberStreamRequest  # noqa: Y015
 
 @_typing.final
 class RememberStreamResponse(_message.Message):
-    """The acknowledgement of one Episode of RememberStream. Acknowledgements come in the order of the requests."""
+    """The acknowledgement of one request of RememberStream. Acknowledgements come in the order of the requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CLIENT_SEQ_FIELD_NUMBER: _builtins.int
     REMEMBERED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     client_seq: _builtins.int
     """The number the request carried."""
     @_builtins.property
@@ -377,22 +384,59 @@ class RememberStreamResponse(_message.Message):
     def error(self) -> _status_pb2.Status:
         """It was refused, for this reason; the stream goes on."""
 
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RememberOutcome]:
+        """What became of its `episodes`, one for each in order."""
+
     def __init__(
         self,
         *,
         client_seq: _builtins.int = ...,
         remembered: Global___Remembered | None = ...,
         error: _status_pb2.Status | None = ...,
+        outcomes: _abc.Iterable[Global___RememberOutcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "remembered", b"remembered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seq", b"client_seq", "error", b"error", "outcome", b"outcome", "remembered", b"remembered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seq", b"client_seq", "error", b"error", "outcome", b"outcome", "outcomes", b"outcomes", "remembered", b"remembered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["remembered", "error"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___RememberStreamResponse: _TypeAlias = RememberStreamResponse  # noqa: Y015
+
+@_typing.final
+class RememberOutcome(_message.Message):
+    """What became of one Episode of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMEMBERED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def remembered(self) -> Global___Remembered:
+        """It is in the record, durably."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """It was refused, for this reason; the others are not touched by that."""
+
+    def __init__(
+        self,
+        *,
+        remembered: Global___Remembered | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "remembered", b"remembered"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "remembered", b"remembered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["remembered", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___RememberOutcome: _TypeAlias = RememberOutcome  # noqa: Y015
 
 @_typing.final
 class RecallFilter(_message.Message):

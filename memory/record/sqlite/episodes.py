@@ -39,33 +39,28 @@ class Episodes(Statements):
         return None if row is None else str(row["id"])
 
     def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
-        common = {"namespace": held.key, "recorded_at": commit.recorded_at, "seq": commit.seq}
         # Keys are given here, so that Concepts can name them with no look-up in between.
         first = self._db.execute("SELECT coalesce(max(key), 0) + 1 FROM episode").fetchone()[0]
-        self._db.executemany(
-            """
-            INSERT INTO episode (key, id, namespace, identity, kind, source_name, conversation, position, speaker, text,
-                                 told_at, external_id, recorded_at, seq, ordinal)
-            VALUES (:key, :id, :namespace, :identity, :kind, :source_name, :conversation, :position, :speaker, :text,
-                    :told_at, :external_id, :recorded_at, :seq, :ordinal)
-            """,
+        made = (held.key, commit.recorded_at, commit.seq)
+        self._insert_many(
+            "episode",
             (
-                {"key": key, "id": one.id, "ordinal": one.ordinal, **one.packed.columns(), **common}
-                for key, one in enumerate(fresh, first)
+                *("key", "id", "namespace", "recorded_at", "seq", "ordinal", "identity", "kind", "source_name"),
+                *("conversation", "position", "speaker", "text", "told_at", "external_id"),
             ),
+            [(key, one.id, *made, one.ordinal, *one.packed.values()) for key, one in enumerate(fresh, first)],
         )
-        self._db.executemany(
-            """
-            INSERT INTO concept (id, namespace, episode, ordinal, start_byte, end_byte, language, term_ids,
-                                 term_weights, vector)
-            VALUES (:id, :namespace, :episode, :ordinal, :start_byte, :end_byte, :language, :term_ids,
-                    :term_weights, :vector)
-            """,
+        self._insert_many(
+            "concept",
             (
-                {"id": concept_id, "episode": key, "ordinal": ordinal, **concept.columns(), **common}
+                *("id", "namespace", "episode", "ordinal", "start_byte", "end_byte", "language"),
+                *("term_ids", "term_weights", "vector"),
+            ),
+            [
+                (concept_id, held.key, key, ordinal, *concept.values())
                 for key, one in enumerate(fresh, first)
                 for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
-            ),
+            ],
         )
         terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
         self._db.executemany(
