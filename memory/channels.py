@@ -10,6 +10,7 @@
 - *statement*: the share of its Concepts that state something and do not ask.
 - *length*: the logarithm of how many terms it has.
 - *expected*: 1 where the query asks for a time or an amount and the Episode holds one.
+- *conversation*: how well the others of its conversation match, the best three of them.
 - *feedback*: how much it says of what the first hits have in common, after the relevance model of Lavrenko and Croft
   (SIGIR 2001).
 
@@ -58,6 +59,18 @@ class Pool:
     def episode_of(self) -> Int64:
         """Shape [r]: the place of each Concept's Episode."""
         return np.repeat(np.arange(len(self.first_row)), np.diff(self.first_row, append=len(self.columns.ids)))
+
+    @cached_property
+    def conversations(self) -> Int64:
+        """Shape [e]: the number of each Episode's conversation, -1 where it has none."""
+        numbers: dict[tuple[str, str], int] = {}
+        return np.array(
+            [
+                numbers.setdefault((one.source.name, one.conversation), len(numbers)) if one.conversation else -1
+                for one in self.episodes
+            ],
+            np.int64,
+        )
 
     @cached_property
     def states(self) -> Float64:
@@ -149,6 +162,21 @@ class Judged:
             holds = np.array([float(holds_amount(episode.text)) for episode in pool.episodes])
             channels.append(Channel("expected", recipe.expected, holds))
         return [channel for channel in channels if channel.weight]
+
+    def conversation(self, scores: Float64) -> Channel:
+        """The mean of the three best scores in an Episode's conversation besides its own; the least where alone."""
+        best = np.full(len(scores), scores.min())
+        groups = self.pool.conversations
+        for group in range(groups.max() + 1):
+            places = np.flatnonzero(groups == group)
+            if len(places) < 2:
+                continue
+            order = places[np.argsort(-scores[places], kind="stable")]
+            first = scores[order[:4]]
+            best[places] = first[:3].mean()
+            for number, place in enumerate(order[:3].tolist()):
+                best[place] = np.delete(first, number).mean()
+        return Channel("conversation", self._recipe.conversation, best)
 
     def feedback_terms(self, scores: Float64, asked: Collection[int]) -> dict[int, float]:
         """What the first hits talk of besides the query: terms, with how much of their text they make up.

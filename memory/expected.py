@@ -1,8 +1,9 @@
-"""Whether a question asks for a time or an amount, and whether a text holds one.
+"""What kind of answer a question asks for: a time or an amount, or several things; and whether a text holds one.
 
-A rule of thumb over English words: "When did you move?" is answered by a turn that says "last weekend", and not by
-"Moving is hard". A question of another kind or language asks for neither, and then nothing is preferred. It does not
-read: the time found need not be of what was asked.
+Rules of thumb over English words. "When did you move?" is answered by a turn that says "last weekend", and not by
+"Moving is hard". "Which instruments does she play?" is answered by many turns, far from one another. A question of
+another kind or language asks for neither, and then nothing is preferred. They do not read: the time found need not be
+of what was asked, and who asks for several may get one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,26 @@ _HOLDS = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_NO_PLURAL = frozenset({"always", "does", "has", "his", "its", "perhaps", "this", "was", "yes"})
+_PLURAL = re.compile(r"[a-z]{2,}(?:[^\Wsu]s|ies)|people|children|men|women")
+_NOUN_PHRASE = re.compile(
+    r"\s*(?:in )?(?:what|which)(?: (?:kind|type|sort|genre)s? of)?((?: [\w'-]+){1,3})", re.IGNORECASE
+)
+_AUXILIARY = frozenset({"do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "can", "could", "will"})
+_SEVERAL = re.compile(
+    r"""
+        \bhow\ (?:many|often)\b | \b(?:both|different|hobbies|activities)\b | \bin\ common\b
+      | \b(?:kinds|types|sorts|ways)\ (?:of|to)\b
+      # "What are ...", "Who were ...": more than one
+      | ^\s*(?:what|who|which|where)(?:'re|\ are|\ were)\b
+      # "Where has she been?", "What has he painted?": all of it up to now
+      | ^\s*(?:what|who|which|where)\b.*\b(?:has|have)\b(?!\ to\b).*\b\w+(?:ed|en|ne|ent|own|ade|ead|ought|et|un)\b
+      # "What does she like to do?": what is so again and again
+      | ^\s*what\ (?:do|does)\ (?!.*\bha(?:ve|s)\ to\b)
+        .*\b(?:do|like|enjoy|love|prefer|hate|collect|own|play|read|watch|cook|grow|make)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def asks_for_amount(question: str) -> bool:
@@ -35,3 +56,16 @@ def asks_for_amount(question: str) -> bool:
 def holds_amount(text: str) -> bool:
     """Whether the text names a number, a date or a time."""
     return _HOLDS.search(text) is not None
+
+
+def asks_for_several(question: str) -> bool:
+    """Whether the question asks for several things, or for one thing in all its forms: the evidence is spread then."""
+    if _SEVERAL.search(question):
+        return True
+    phrase = _NOUN_PHRASE.match(question)
+    for word in phrase[1].lower().split() if phrase else ():
+        if word in _AUXILIARY:
+            return False
+        if _PLURAL.fullmatch(word) and word not in _NO_PLURAL:
+            return True
+    return False

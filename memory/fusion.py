@@ -7,9 +7,9 @@ by place: so a ranking never depends on the order in which candidates were found
   does not change when a channel's scores are scaled or shifted.
 - `reciprocal_rank`: 1 / (k + rank), from Cormack, Clarke and Buettcher (SIGIR 2009). It keeps the order only.
 
-`apart` then lets a candidate down for each one beside it that is ranked above: what stands together says much the same,
-and room is left for what else bears on the question. It is maximal marginal relevance (Carbonell and Goldstein, SIGIR
-1998) with neighbourhood for similarity.
+`apart` then lets a candidate down for each one beside it, or of its group, that is ranked above: what stands together
+says much the same, and room is left for what else bears on the question. It is maximal marginal relevance (Carbonell
+and Goldstein, SIGIR 1998) with neighbourhood for similarity.
 """
 
 from __future__ import annotations
@@ -81,26 +81,46 @@ def ranked(scores: Float64) -> list[int]:
     return order
 
 
-def apart(scores: Float64, beside: Int64, penalty: float, among: Iterable[int]) -> list[tuple[int, int]]:
-    """The candidates of `among` in their order, each with how many of those beside it came before.
+def apart(
+    scores: Float64,
+    beside: Int64,
+    penalty: float,
+    among: Iterable[int],
+    groups: Sequence[int] = (),
+    spread: float = 0.0,
+) -> list[tuple[int, int, int]]:
+    """The candidates of `among` in their order, each with how many of those beside it, and of its group, came before.
 
-    Each of these takes `penalty` (not negative) off its score before it is taken. `beside`, [candidates, most], is the
-    places of those beside each one, -1 where there are fewer.
+    Each of the former takes `penalty` off its score before it is taken, each of the latter `spread` (neither is
+    negative). `beside`, [candidates, most], is the places of those beside each one, -1 where there are fewer; `groups`,
+    [candidates], is their groups, -1 for none; empty where nobody has one.
     """
-    known = set(among)
-    before = dict.fromkeys(known, 0)
-    waiting = [(-float(scores[place]), place) for place in known]
+    near = dict.fromkeys(among, 0)
+    group_of = [int(group) for group in groups] if spread else []
+    taken: dict[int, int] = {}
+
+    def value(place: int) -> float:
+        grouped = taken.get(group_of[place], 0) if group_of else 0
+        return float(scores[place]) - penalty * near[place] - spread * grouped
+
+    waiting = [(-value(place), place) for place in near]
     heapq.heapify(waiting)
-    order: list[tuple[int, int]] = []
+    order: list[tuple[int, int, int]] = []
     while waiting:
         negative, place = heapq.heappop(waiting)
-        if place not in before or -negative != scores[place] - penalty * before[place]:
-            continue  # it was let down, and waits again further down
-        order.append((place, before.pop(place)))
+        if place not in near:
+            continue  # taken before, by a better entry
+        if -negative != value(place):
+            heapq.heappush(waiting, (-value(place), place))  # it was let down, and waits further down
+            continue
+        group = group_of[place] if group_of else -1
+        order.append((place, near[place], taken.get(group, 0)))
+        del near[place]
         for other in beside[place].tolist():
-            if other in before:
-                before[other] += 1
-                heapq.heappush(waiting, (-float(scores[other] - penalty * before[other]), other))
+            if other in near:
+                near[other] += 1
+        if group >= 0:
+            taken[group] = taken.get(group, 0) + 1
     return order
 
 

@@ -111,7 +111,7 @@ class Recall:
         Raises InvalidArgument (recipe, vector, limit, offset, token_budget), NotFound (NAMESPACE_NOT_FOUND), and
         FailedPrecondition (SPACE_MISMATCH) where the namespace's vectors are in another space.
         """
-        recipe = recipe_named(query.recipe)
+        recipe = recipe_named(query.recipe).suited(query.text)
         vector = _checked(query)
         space = self._record.space_of(query.namespace)
         if space is None:
@@ -130,6 +130,9 @@ class Recall:
         judged = Judged(pool, recipe, query.text, vector, weights)
         channels = judged.channels(self._named(query, recipe))
         parts = fuse(recipe.fusion, channels)
+        if recipe.conversation:
+            channels.append(judged.conversation(parts.sum(axis=0)))
+            parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
         if recipe.feedback:
             shares = judged.feedback_terms(parts.sum(axis=0), weights)
             statistics = self._record.term_statistics(query.namespace, list(shares))
@@ -236,10 +239,10 @@ def _page(
         for place, one in enumerate(pool.episodes)
         if query.where.allows(one, query.as_of) and not one.archived(query.as_of)
     ]
-    order = apart(scores, pool.beside, recipe.apart, allowed)
+    order = apart(scores, pool.beside, recipe.apart, allowed, pool.conversations.tolist(), recipe.spread)
     hits: list[RecallHit] = []
     left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf
-    for place, crowded in order[query.offset : query.offset + query.limit]:
+    for place, crowded, told in order[query.offset : query.offset + query.limit]:
         episode = pool.episodes[place]
         left -= len(episode.text.encode())
         if left < 0:
@@ -250,6 +253,8 @@ def _page(
         ]
         if crowded:
             why.append(Contribution("apart", crowded, -recipe.apart * crowded))
+        if told and recipe.spread:
+            why.append(Contribution("spread", told, -recipe.spread * told))
         score = math.fsum(part.fused for part in why)
         hits.append(RecallHit(episode, judged.concept(place), score, tuple(why), _coverage(place, judged, weights)))
     has_more = query.offset + len(hits) < len(order)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from core.errors import InvalidArgument
+from memory.expected import asks_for_several
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,12 @@ class Recipe:
     """Weight of holding a time or an amount, where the query asks for one."""
     feedback: float = 0.4
     """Weight of the words that the first hits share (pseudo-relevance feedback)."""
+    conversation: float = 0.3
+    """Weight of standing in a conversation that matches elsewhere as well."""
     apart: float = 0.3
     """What a hit loses for each turn beside it that is ranked above."""
+    spread: float = 0.0
+    """What a hit loses for each hit of its conversation that is ranked above."""
     strip_names: bool = True
     """Whether speakers' names are taken out of the query before it is encoded."""
     rerank: float = 0.0
@@ -53,18 +58,31 @@ class Recipe:
     It says how much the z-scores of its scores count beside the z-scores of the fused ones."""
     rerank_depth: int = 40
     """How many of the first hits it reads. Those after them stay in their order."""
+    several: Recipe | None = None
+    """The recipe instead, for a query that asks for several things: their evidence is spread."""
+
+    def suited(self, query: str) -> Recipe:
+        """The recipe for a query of this form."""
+        return self.several if self.several and asks_for_several(query) else self
 
 
 _SEARCHED = Recipe(
-    "", window=0, speaker=0, statement=0, length=0, expected=0, feedback=0, apart=0
+    "", window=0, speaker=0, statement=0, length=0, expected=0, feedback=0, conversation=0, apart=0
 )  # what the searches find and nothing more: to see what the rest adds
+
+_DEFAULT = Recipe("default")
+_DEFAULT = replace(
+    _DEFAULT,
+    # Many turns hold a part of the answer, in words of their own: the vector counts more, and the turns beside less.
+    several=replace(_DEFAULT, dense=1.5, sparse=0.7, neighbours=0.3, speaker=1.5, statement=0.4, spread=0.1),
+)
 
 RECIPES = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            Recipe("default"),
-            Recipe("reranked", rerank=1.5),
+            _DEFAULT,
+            replace(_DEFAULT, name="reranked", rerank=1.5),
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),

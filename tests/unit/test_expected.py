@@ -1,10 +1,10 @@
-"""Questions for a time or an amount, and texts that hold one."""
+"""Questions for a time or an amount, texts that hold one, and questions for several things."""
 
 from __future__ import annotations
 
 import pytest
 
-from memory.expected import asks_for_amount, holds_amount
+from memory.expected import asks_for_amount, asks_for_several, holds_amount
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,41 @@ def test_it_holds_one(text: str) -> None:
 @pytest.mark.parametrize("text", ["Someone often stones it.", "Lasting friendship", "", "Weakened"])
 def test_it_holds_none(text: str) -> None:
     assert not holds_amount(text)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which instruments does Ada play?",
+        "what kind of plants did he water",
+        "In what ways does she help?",
+        "Where has Bruno been repaired?",
+        "What are Ada's plans?",
+        "Who were they?",
+        "How many times did it rain?",
+        "What do Ada and Bo have in common?",
+        "What does Bo like to cook?",
+        "Which children came?",
+    ],
+)
+def test_it_asks_for_several(question: str) -> None:
+    assert asks_for_several(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What did Ada buy?",
+        "When did the buses stop?",
+        "Which boat does Bo sail?",
+        "What is his address?",
+        "What was lost on the trips?",
+        "Where does Ada live?",
+        "What does Bo have to do?",
+        "Who has the key?",
+        "Tell me about the walks",
+        "",
+    ],
+)
+def test_it_asks_for_one(question: str) -> None:
+    assert not asks_for_several(question)

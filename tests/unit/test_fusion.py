@@ -103,19 +103,25 @@ def chain(size: int) -> Int64:
 
 def test_what_is_beside_a_hit_makes_room_for_another() -> None:
     scores = np.array([5.0, 4.5, 0.0, 4.4])
-    assert apart(scores, chain(4), 0.0, range(4)) == [(0, 0), (1, 1), (3, 0), (2, 2)]
-    assert [place for place, _ in apart(scores, chain(4), 0.2, range(4))] == [0, 3, 1, 2]
+    assert apart(scores, chain(4), 0.0, range(4)) == [(0, 0, 0), (1, 1, 0), (3, 0, 0), (2, 2, 0)]
+    assert [place for place, _, _ in apart(scores, chain(4), 0.2, range(4))] == [0, 3, 1, 2]
 
 
-@given(columns(), st.sampled_from([0.0, 0.25, 1.0]), st.data())
-def test_apart_takes_the_best_that_is_left(scores: Float64, penalty: float, data: st.DataObject) -> None:
+@given(columns(), st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([0.0, 0.125, 0.5]), st.data())
+def test_apart_takes_the_best_that_is_left(scores: Float64, penalty: float, spread: float, data: st.DataObject) -> None:
     among = data.draw(st.sets(st.sampled_from(range(len(scores)))))
+    groups = data.draw(st.lists(st.integers(-1, 2), min_size=len(scores), max_size=len(scores)))
     beside = chain(len(scores))
     taken: list[int] = []
-    for place, before in apart(scores, beside, penalty, among):
+
+    def before(one: int) -> tuple[int, int]:
+        near = len(set(beside[one].tolist()) & set(taken))
+        return near, sum(groups[other] == groups[one] for other in taken) if groups[one] >= 0 and spread else 0
+
+    for place, near, grouped in apart(scores, beside, penalty, among, groups, spread):
         # By the definition: counted anew for everyone at every step.
-        down = {one: scores[one] - penalty * len(set(beside[one].tolist()) & set(taken)) for one in among - {*taken}}
+        down = {one: scores[one] - penalty * before(one)[0] - spread * before(one)[1] for one in among - {*taken}}
         assert place == min(down, key=lambda one: (-down[one], one))
-        assert before == len(set(beside[place].tolist()) & set(taken))
+        assert (near, grouped) == before(place)
         taken.append(place)
     assert set(taken) == among

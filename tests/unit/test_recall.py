@@ -122,7 +122,7 @@ def test_every_candidate_is_judged_on_every_channel(memory: Memory, monkeypatch:
     # Each search brings in one Episode only; the other's cosine comes from the record.
     (hit,) = memory.ask("oars", "boat", recipe="few", limit=1).hits
     assert [part.channel for part in hit.channels] == [
-        "dense", "sparse", "neighbours", "reply", "statement", "length", "feedback",
+        "dense", "sparse", "neighbours", "reply", "statement", "length", "conversation", "feedback",
     ]  # fmt: skip
     assert hit.episode.text == "Oars."
     assert raw(hit, "dense") == pytest.approx(1)
@@ -253,6 +253,31 @@ def test_turns_beside_a_hit_make_room_for_others(memory: Memory, monkeypatch: py
     assert crowded
     for hit in crowded:
         assert raw(hit, "apart") * -9 == next(part.fused for part in hit.channels if part.channel == "apart")
+
+
+def test_a_conversation_that_matches_speaks_for_its_turns(memory: Memory) -> None:
+    for text in ("The boat leaks.", "The boat is old.", "The boat is red."):
+        memory.tell(text, "boat", conversation="harbour")
+    inside = memory.tell("It needs paint.", conversation="harbour")
+    outside = memory.tell("It needs paint!", conversation="house")
+    hits = {hit.episode.id: hit for hit in memory.ask("boat", "boat").hits}
+    assert raw(hits[inside], "conversation") > raw(hits[outside], "conversation")
+
+
+def test_who_asks_for_several_things_gets_them_from_several_conversations(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("The boat is red.", "It rained.", "The boat is long.", "It snowed.", "The boat is old."):
+        memory.tell(text, "boat" if "boat" in text else "weather", conversation="harbour")
+    elsewhere_ = memory.tell("The boats leak.", "boat", "garden", conversation="other")
+    one = Recipe("one", apart=0, conversation=0)
+    monkeypatch.setattr(recipes, "RECIPES", {"both": replace(one, several=replace(one, spread=9))})
+    assert ids(memory.ask("Which boat is it?", "boat", recipe="both")).index(elsewhere_) >= 2
+    hits = memory.ask("Which boats are there?", "boat", recipe="both").hits
+    assert elsewhere_ in [hit.episode.id for hit in hits[:2]]
+    told = [part for hit in hits for part in hit.channels if part.channel == "spread"]
+    assert told
+    assert all(part.fused == -9 * part.raw for part in told)
 
 
 def test_the_best_concept_is_shown(memory: Memory) -> None:
