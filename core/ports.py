@@ -325,8 +325,12 @@ class Index(Protocol):
         """Every Concept id of a namespace, ascending."""
         ...
 
+    def warm(self, space: Space, namespace: str) -> None:
+        """Makes ready what searches of a namespace use, where they would do without and take longer. May take long."""
+        ...
+
     def optimize(self, space: Space) -> bool:
-        """Builds the search graphs that are due; returns whether anything was done. May take long."""
+        """Tidies up what is due; returns whether anything was done. May take long."""
         ...
 
     def close(self) -> None:

@@ -87,20 +87,20 @@ def apart(scores: Float64, beside: Int64, penalty: float, among: Iterable[int]) 
     Each of these takes `penalty` (not negative) off its score before it is taken. `beside`, [candidates, most], is the
     places of those beside each one, -1 where there are fewer.
     """
-    known = set(among)
-    before = dict.fromkeys(known, 0)
-    waiting = [(-float(scores[place]), place) for place in known]
+    before = dict.fromkeys(among, 0)
+    own, near = scores.tolist(), beside.tolist()
+    waiting = [(-own[place], place) for place in before]
     heapq.heapify(waiting)
     order: list[tuple[int, int]] = []
     while waiting:
         negative, place = heapq.heappop(waiting)
-        if place not in before or -negative != scores[place] - penalty * before[place]:
+        if place not in before or -negative != own[place] - penalty * before[place]:
             continue  # it was let down, and waits again further down
         order.append((place, before.pop(place)))
-        for other in beside[place].tolist():
+        for other in near[place]:
             if other in before:
                 before[other] += 1
-                heapq.heappush(waiting, (-float(scores[other] - penalty * before[other]), other))
+                heapq.heappush(waiting, (-(own[other] - penalty * before[other]), other))
     return order
 
 
