@@ -152,6 +152,16 @@ class Record(Protocol):
         """
         ...
 
+    def around(
+        self, namespace: str, entity: str, as_of: AsOf, contended: Collection[str] = (), limit: int = 1000
+    ) -> list[Fact]:
+        """The Facts with that Entity as subject or object that hold as of then, each relation as MANY has it; by id.
+
+        At most `limit`, and none whose relation is in `contended`. It takes no longer for an Entity with many Facts
+        than for one with a few, where a backend can help it.
+        """
+        ...
+
     def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
         """Adds a version of the relation's policy; one that says what the last one says is no commit."""
         ...
