@@ -71,8 +71,8 @@ def read_neighbours(request: pb.NeighboursRequest) -> NeighboursQuery:
 def neighbours(record: Record, query: NeighboursQuery, as_of: AsOf) -> pb.NeighboursResponse:
     """The Facts around an Entity."""
     belief = Belief(record, query.namespace, as_of)
-    # As many again as may have been found from the other side: less than the limit, or no further step is taken.
-    near = partial(belief.holding_of, limit=2 * query.limit)
+    # Further than one hop, as many again as may have been found already: less than the limit, or no step is taken.
+    near = partial(belief.holding_of, limit=query.limit if query.hops == 1 else 2 * query.limit)
     found = temporal.neighbours(query.entity, query.hops, near, as_of, query.limit, belief.policies)
     return pb.NeighboursResponse(facts=[wire.fact_to(one) for one in found], as_of=wire.as_of_to(as_of))
 
