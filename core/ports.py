@@ -152,6 +152,16 @@ class Record(Protocol):
         """
         ...
 
+    def around(
+        self, namespace: str, entity: str, as_of: AsOf, contended: Collection[str] = (), limit: int = 1000
+    ) -> list[Fact]:
+        """The Facts with that Entity as subject or object that hold as of then, each relation as MANY has it; by id.
+
+        At most `limit`, and none whose relation is in `contended`. It takes no longer for an Entity with many Facts
+        than for one with a few, where a backend can help it.
+        """
+        ...
+
     def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
         """Adds a version of the relation's policy; one that says what the last one says is no commit."""
         ...
@@ -325,8 +335,12 @@ class Index(Protocol):
         """Every Concept id of a namespace, ascending."""
         ...
 
+    def warm(self, space: Space, namespace: str) -> None:
+        """Makes ready what searches of a namespace use, where they would do without and take longer. May take long."""
+        ...
+
     def optimize(self, space: Space) -> bool:
-        """Builds the search graphs that are due; returns whether anything was done. May take long."""
+        """Tidies up what is due; returns whether anything was done. May take long."""
         ...
 
     def close(self) -> None:

@@ -72,6 +72,12 @@ def document_terms(text: str, context: str = "", language: str = "english") -> S
     return Sparse(found, tuple([(count := frequency[term]) * (K1 + 1) / (count + discount) for term in found]))
 
 
+@lru_cache(maxsize=4096)
+def name_terms(name: str) -> frozenset[int]:
+    """The terms of a speaker's name; the same few come again and again."""
+    return frozenset(terms(name))
+
+
 def episode_context(speaker: str, told_at: Micros) -> str:
     """What every Concept of an Episode is indexed with besides its words: who said it, and the day (UTC).
 
@@ -122,15 +128,7 @@ def without_names(text: str, speakers: Iterable[str]) -> str:
 
 def _mentions(text: str, speakers: Iterable[str]) -> list[tuple[int, int, tuple[str, ...]]]:
     """Where speakers are named: (start, end, who it may be) by start, not overlapping, the longest name first."""
-    known: dict[tuple[str, ...], list[str]] = {}
-    for speaker in sorted(set(speakers)):
-        first, _, rest = speaker.partition(" ")
-        for name in {speaker, first} if rest else {speaker}:
-            parts = tuple(word.casefold() for word in _PLAIN_WORD.findall(name))
-            # The first word of "The Doctor" names nobody.
-            if parts and (name == speaker or not (len(parts) == 1 and parts[0] in ENGLISH_STOP_WORDS)):
-                known.setdefault(parts, []).append(speaker)
-    longest = max(map(len, known), default=0)
+    known, longest = _names_of(tuple(sorted(set(speakers))))
     words = list(_PLAIN_WORD.finditer(text))
     folded = [word.group().casefold() for word in words]
     found = []
@@ -148,6 +146,20 @@ def _mentions(text: str, speakers: Iterable[str]) -> list[tuple[int, int, tuple[
         else:
             at += 1
     return found
+
+
+@lru_cache(maxsize=64)
+def _names_of(speakers: tuple[str, ...]) -> tuple[dict[tuple[str, ...], list[str]], int]:
+    """Who each name may mean, by its folded words, and how many words the longest has. The same speakers come often."""
+    known: dict[tuple[str, ...], list[str]] = {}
+    for speaker in speakers:
+        first, _, rest = speaker.partition(" ")
+        for name in {speaker, first} if rest else {speaker}:
+            parts = tuple(word.casefold() for word in _PLAIN_WORD.findall(name))
+            # The first word of "The Doctor" names nobody.
+            if parts and (name == speaker or not (len(parts) == 1 and parts[0] in ENGLISH_STOP_WORDS)):
+                known.setdefault(parts, []).append(speaker)
+    return known, max(map(len, known), default=0)
 
 
 def _words(text: str, language: str) -> Iterable[str]:

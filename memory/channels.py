@@ -60,6 +60,11 @@ class Pool:
         """Shape [r]: the place of each Concept's Episode."""
         return np.repeat(np.arange(len(self.first_row)), np.diff(self.first_row, append=len(self.columns.ids)))
 
+    def rows_of(self, place: int) -> tuple[int, int]:
+        """Where the rows of an Episode begin and end."""
+        first = self.first_row
+        return int(first[place]), int(first[place + 1]) if place + 1 < len(first) else len(self.columns.ids)
+
     @cached_property
     def conversations(self) -> Int64:
         """Shape [e]: the number of each Episode's conversation, -1 where it has none."""
@@ -79,7 +84,7 @@ class Pool:
         for place, episode in enumerate(self.episodes):
             if any(mark in episode.text for mark in QUESTION_MARKS):
                 text = episode.text.encode()
-                for row in np.flatnonzero(self.episode_of == place).tolist():
+                for row in range(*self.rows_of(place)):
                     span = text[self.columns.start_bytes[row] : self.columns.end_bytes[row]]
                     states[row] = not asks(span.decode())
         return states
@@ -128,11 +133,9 @@ class Judged:
 
     def concept(self, place: int) -> Concept:
         """The Concept of an Episode that matches best; the first of those that match alike."""
-        start = int(self.pool.first_row[place])
-        rows = np.flatnonzero(self.pool.episode_of == place)
-        return self.pool.columns.concept(
-            start + int(np.argmax(self._fit[rows])), self.pool.episodes[place].text.encode()
-        )
+        start, end = self.pool.rows_of(place)
+        best = start + int(np.argmax(self._fit[start:end]))
+        return self.pool.columns.concept(best, self.pool.episodes[place].text.encode())
 
     def channels(self, named: Collection[str]) -> list[Channel]:
         """Those that the recipe asks for, but for feedback; `named` are the speakers whom the query names."""

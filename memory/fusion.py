@@ -95,32 +95,30 @@ def apart(
     negative). `beside`, [candidates, most], is the places of those beside each one, -1 where there are fewer; `groups`,
     [candidates], is their groups, -1 for none; empty where nobody has one.
     """
-    near = dict.fromkeys(among, 0)
-    group_of = [int(group) for group in groups] if spread else []
-    taken: dict[int, int] = {}
+    before = dict.fromkeys(among, 0)
+    own, near = scores.tolist(), beside.tolist()
+    group_of = groups if spread else [-1] * len(own)
+    taken = dict.fromkeys(group_of, 0)
 
     def value(place: int) -> float:
-        grouped = taken.get(group_of[place], 0) if group_of else 0
-        return float(scores[place]) - penalty * near[place] - spread * grouped
+        grouped = taken[group_of[place]] if group_of[place] >= 0 else 0
+        return float(own[place] - penalty * before[place] - spread * grouped)
 
-    waiting = [(-value(place), place) for place in near]
+    waiting = [(-own[place], place) for place in before]
     heapq.heapify(waiting)
     order: list[tuple[int, int, int]] = []
     while waiting:
         negative, place = heapq.heappop(waiting)
-        if place not in near:
-            continue  # taken before, by a better entry
-        if -negative != value(place):
-            heapq.heappush(waiting, (-value(place), place))  # it was let down, and waits further down
+        now = value(place)
+        if -negative != now:
+            heapq.heappush(waiting, (-now, place))  # it was let down, and waits further down
             continue
-        group = group_of[place] if group_of else -1
-        order.append((place, near[place], taken.get(group, 0)))
-        del near[place]
-        for other in beside[place].tolist():
-            if other in near:
-                near[other] += 1
-        if group >= 0:
-            taken[group] = taken.get(group, 0) + 1
+        group = group_of[place]
+        order.append((place, before.pop(place), taken[group] if group >= 0 else 0))
+        for other in near[place]:
+            if other in before:
+                before[other] += 1
+        taken[group] += 1
     return order
 
 

@@ -35,7 +35,7 @@ from core.nouns import (
     Sparse,
 )
 from core.ports import Index, Record
-from memory.analysis import idf, named_speakers, query_terms, terms, without_names
+from memory.analysis import idf, name_terms, named_speakers, query_terms, without_names
 from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
 from memory.fusion import Channel, Contribution, apart, fuse
@@ -178,7 +178,8 @@ class Recall:
         else:
             windows = [[one] for one in self._record.episodes(query.namespace, ids).values()]
         where = replace(query.where, speakers=(), conversations=(), told=Interval())
-        episodes = {one.id: one for window in windows for one in window if where.allows(one, query.as_of)}
+        near = {one.id: one for window in windows for one in window}
+        episodes = {id_: one for id_, one in near.items() if where.allows(one, query.as_of)}
         columns = self._record.columns_of(query.namespace, list(episodes))
         place = {one: number for number, one in enumerate(dict.fromkeys(columns.episode_ids))}
         beside: list[set[int]] = [set() for _ in place]
@@ -187,8 +188,8 @@ class Recall:
             places = [place.get(one.id, -1) for one in window]
             for number, this in enumerate(places):
                 if this >= 0:
-                    near = places[max(0, number - recipe.window) : number + recipe.window + 1]
-                    beside[this].update(other for other in near if other >= 0 and other != this)
+                    around = places[max(0, number - recipe.window) : number + recipe.window + 1]
+                    beside[this].update(other for other in around if other >= 0 and other != this)
                     if number:
                         before[this] = places[number - 1]
         most = max((len(one) for one in beside), default=0)
@@ -266,7 +267,6 @@ def _coverage(place: int, judged: Judged, weights: Mapping[int, float]) -> float
     near = [place, *(other for other in judged.pool.beside[place].tolist() if other >= 0)]
     asked = sorted(weights)
     held = {term for term, any_ in zip(asked, np.any(judged.terms[near] > 0, axis=0).tolist(), strict=True) if any_}
-    for other in near:
-        held.update(terms(judged.pool.episodes[other].speaker))
+    held.update(*(name_terms(judged.pool.episodes[other].speaker) for other in near))
     total = math.fsum(weights.values())
     return math.fsum(weight for term, weight in weights.items() if term in held) / total if total else 0.0

@@ -82,7 +82,7 @@ def open_index(settings: Settings) -> Index:
     if settings.index == "edge":
         from memory.index.edge import EdgeIndex
 
-        return EdgeIndex(settings.data_dir / "index", optimize_every=settings.optimize_every)
+        return EdgeIndex(settings.data_dir / "index", exact=False, optimize_every=settings.optimize_every)
     from memory.index.qdrant import QdrantIndex
 
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None

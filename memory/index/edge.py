@@ -8,9 +8,13 @@ Assumed: a call of the driver holds the interpreter's lock from start to end (me
 calls overlap, a search must be short and points are written in small batches. `optimize` is the one thing that takes
 long; it runs in a child process on a copy of the shard, while searches go on and writes wait.
 
-Exactness: with `exact=True`, the default, every dense search compares all vectors of the namespace and no graph is
-built; some 0.1 ms for each 1,000 Concepts. With `exact=False`, `optimize` builds HNSW graphs and searches use them:
-faster past some 100,000 Concepts, and a few of the nearest may be missed. Sparse search is exact either way.
+The shard is what lasts; searches are answered from columns in memory (`columns`), which follow every write. What an
+earlier process wrote is taken from the shard by `warm`; until then the shard itself is searched, exactly, some 0.2 ms
+for each 1,000 Concepts. No graph is ever built: for 100,000 Concepts that took minutes.
+
+Exactness: with `exact=True`, the default, every dense search compares all vectors of the namespace. With `exact=False`
+a search of many picks by a sketch of the vectors first, and a few of the nearest may be missed. Sparse search is exact
+either way.
 
 A shard that cannot be opened is renamed to `NAME.damaged-N`, a warning is logged, and an empty one takes its place:
 compare `count` with the record and index again what is missing. Deleted points cannot be found from the moment that
@@ -29,12 +33,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
-from core.nouns import AsOf, EpisodeFilter, Float32, IndexPoint, ScoredConcept, Space, Sparse
+from core.nouns import AsOf, EpisodeFilter, Float32, IndexPoint, ScoredConcept, SourceKind, Space, Sparse
 from memory.index import points as shared
+from memory.index.columns import Columns
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +69,9 @@ class EdgeIndex:
         self._shards: dict[str, edge.EdgeShard] = {}
         self._changes: dict[str, int] = {}  # points written or deleted since the last optimize, or since the start
         self._unflushed: dict[str, int] = {}  # points that only the log is sure to have
+        self._columns: dict[tuple[str, str], Columns] = {}  # by shard and namespace
+        self._cold: set[tuple[str, str]] = set()  # those with points that only the shard has
+        self._searching = threading.Lock()  # the columns; taken after _writing, and never together with _lock
         self._writing = threading.Lock()  # one writer; taken before _lock
         self._lock = threading.RLock()  # the shards and every call on them
         self._child: subprocess.Popen[bytes] | None = None
@@ -85,7 +95,11 @@ class EdgeIndex:
         batches = shared.batches(space, points)
         with self._write(space, make=True) as apply:
             for batch in batches:
+                columns = [self._columns_of(space, point.namespace) for _, point in batch]
                 apply(edge.UpdateOperation.upsert_points([_point(id_, point) for id_, point in batch]), len(batch))
+                with self._searching:
+                    for held in dict.fromkeys(one for one in columns if one is not None):
+                        held.upsert([point for (_, point), one in zip(batch, columns, strict=True) if one is held])
 
     def delete(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
         """Deletes points; those that are not there are no error."""
@@ -94,18 +108,25 @@ class EdgeIndex:
             for start in range(0, len(ids), shared.BATCH):
                 batch = ids[start : start + shared.BATCH]
                 apply(edge.UpdateOperation.delete_points(batch), len(batch))
+            self._delete_columns(space, namespace, concept_ids)
 
     def drop_namespace(self, space: Space, namespace: str) -> None:
         """Deletes every point of a namespace."""
         points = self.count(space, namespace)
         with self._write(space, make=False) as apply:
             apply(edge.UpdateOperation.delete_points_by_filter(_tenant(namespace)), points)
+            with self._searching:
+                self._columns.pop((shared.collection_name(space), namespace), None)
+                self._cold.discard((shared.collection_name(space), namespace))
 
     def search_dense(
         self, space: Space, namespace: str, vector: Float32, limit: int, where: EpisodeFilter, as_of: AsOf
     ) -> list[ScoredConcept]:
         """The nearest by cosine. Raises InvalidArgument (VECTOR_SIZE) for a vector of another size."""
         shared.check_vector(space, vector)
+        with self._warmed(space, namespace) as columns:
+            if columns is not None:
+                return columns.dense(vector, limit, where, as_of)
         query = edge.Query.Nearest(vector.tolist(), using=shared.DENSE)
         return self._search(space, query, shared.Selection(namespace, where, as_of), limit)
 
@@ -116,6 +137,9 @@ class EdgeIndex:
         shared.check_terms(terms)
         if not terms.indices:
             return []
+        with self._warmed(space, namespace) as columns:
+            if columns is not None:
+                return columns.sparse(terms, limit, where, as_of)
         query = edge.Query.Nearest(_sparse(terms), using=shared.TERMS)
         return self._search(space, query, shared.Selection(namespace, where, as_of), limit)
 
@@ -141,8 +165,21 @@ class EdgeIndex:
             if offset is None:
                 return iter(sorted(found))
 
+    def warm(self, space: Space, namespace: str) -> None:
+        """Takes a namespace's points from the shard into memory. Writes wait, searches do not."""
+        key = (shared.collection_name(space), namespace)
+        with self._writing:
+            if self._columns_of(space, namespace) is not None:
+                return
+            columns = Columns(space.dimensions, exact=self._exact)
+            for page in self._stored(space, namespace):
+                columns.upsert(page)
+            with self._searching:
+                self._columns[key] = columns
+                self._cold.discard(key)
+
     def optimize(self, space: Space) -> bool:
-        """Merges segments, frees what was deleted and, unless `exact`, builds the graphs that are due.
+        """Merges segments and frees what was deleted.
 
         Returns whether anything was done. Raises Unavailable (INDEX_OPTIMIZE_FAILED) when the child process fails; the
         shard is then as it was. Needs as much free disk as the shard takes.
@@ -183,9 +220,53 @@ class EdgeIndex:
             finally:
                 self._shards.clear()
                 os.close(self._held)
+        with self._searching:
+            self._columns.clear()
+
+    @contextmanager
+    def _warmed(self, space: Space, namespace: str) -> Iterator[Columns | None]:
+        """The columns of a namespace, for one search; None where they are not there, or the index is closed."""
+        with self._searching:
+            yield self._columns.get((shared.collection_name(space), namespace))
+
+    def _columns_of(self, space: Space, namespace: str) -> Columns | None:
+        """The columns that a write has to keep up; None where the shard has more than they would. For the writer."""
+        key = (shared.collection_name(space), namespace)
+        if key not in self._columns and key not in self._cold:
+            if self.count(space, namespace):
+                self._cold.add(key)
+            else:
+                with self._searching:
+                    self._columns[key] = Columns(space.dimensions, exact=self._exact)
+        return self._columns.get(key)
+
+    def _delete_columns(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
+        key = (shared.collection_name(space), namespace)
+        with self._searching:
+            columns = self._columns.get(key)
+            if columns is None:
+                return
+            columns.delete(concept_ids)
+            if not columns.packed():
+                self._columns[key] = columns.repacked()
+
+    def _stored(self, space: Space, namespace: str) -> Iterator[list[IndexPoint]]:
+        """All points of a namespace in the shard, page by page."""
+        offset: edge.PointId | None = None
+        while True:
+            with self._shard(space, make=False) as shard:
+                if shard is None:
+                    return
+                request = edge.ScrollRequest(
+                    offset, shared.BATCH, _tenant(namespace), with_payload=True, with_vector=True
+                )
+                records, offset = shard.scroll(request)
+            yield [_stored_point(record) for record in records]
+            if offset is None:
+                return
 
     def _search(self, space: Space, query: edge.Query, selection: shared.Selection, limit: int) -> list[ScoredConcept]:
-        params = edge.SearchParams(exact=self._exact)
+        params = edge.SearchParams(exact=True)
         wanted = edge.PayloadSelector.Include(shared.HIT_FIELDS)
 
         def fetch(conditions: list[shared.Condition], size: int) -> list[shared.Hit]:
@@ -294,16 +375,11 @@ class EdgeIndex:
             return edge.EdgeShard.load(str(live), self._config(space))
 
     def _config(self, space: Space) -> edge.EdgeConfig:
-        """m=0 builds no graph. The threshold (KB of vectors) is what a search scans before it looks at a graph."""
+        """m=0 builds no graph."""
         return edge.EdgeConfig(
             vectors={shared.DENSE: edge.EdgeVectorParams(size=space.dimensions, distance=edge.Distance.Cosine)},
             sparse_vectors={shared.TERMS: edge.EdgeSparseVectorParams()},
-            hnsw_config=edge.HnswIndexConfig(
-                m=0 if self._exact else 16,
-                ef_construct=128,
-                full_scan_threshold=10_000,
-                payload_m=0 if self._exact else 16,
-            ),
+            hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=128, full_scan_threshold=10_000, payload_m=0),
         )
 
     def _optimize_copy(self, copy: Path) -> bool:
@@ -388,6 +464,24 @@ def _point(id_: str, point: IndexPoint) -> edge.Point:
     if point.terms.indices:
         vectors[shared.TERMS] = _sparse(point.terms)
     return edge.Point(id_, vectors, shared.payload(point))
+
+
+def _stored_point(record: Any) -> IndexPoint:
+    """A point as it was written."""
+    fields, vectors = record.payload or {}, record.vector
+    terms = vectors.get(shared.TERMS)
+    return IndexPoint(
+        concept_id=str(fields["concept_id"]),
+        episode_id=str(fields["episode_id"]),
+        namespace=str(fields["namespace"]),
+        vector=np.array(vectors[shared.DENSE], np.float32),
+        terms=Sparse() if terms is None else Sparse(tuple(terms.indices), tuple(terms.values)),
+        told_at=int(fields["told_at"]),
+        seq=int(fields["seq"]),
+        kind=SourceKind(fields["kind"]),
+        speaker=str(fields["speaker"]),
+        conversation=str(fields["conversation"]),
+    )
 
 
 def _tenant(namespace: str) -> edge.Filter:

@@ -154,6 +154,9 @@ class QdrantIndex:
                     break
         return iter(sorted(found))
 
+    def warm(self, space: Space, namespace: str) -> None:
+        """Nothing to do: a server keeps itself warm."""
+
     def optimize(self, space: Space) -> bool:
         """Nothing to do: a server optimises by itself, in the background."""
         return False

@@ -211,6 +211,11 @@ class TransactionalRecord(KeepingRecord):
     ) -> list[Fact]:
         return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of, contended))
 
+    def around(
+        self, namespace: str, entity: str, as_of: AsOf, contended: Collection[str] = (), limit: int = 1000
+    ) -> list[Fact]:
+        return self._store.read(lambda tx: tx.around(_held(tx, namespace), entity, as_of, contended, limit))
+
     def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
         with self._after_namespace(namespace):
             rows.check_text(relation, "relation")

@@ -190,6 +190,10 @@ class Transaction(Protocol):
         """As `Record.facts`."""
         ...
 
+    def around(self, held: Held, entity: str, as_of: AsOf, contended: Collection[str], limit: int) -> list[Fact]:
+        """As `Record.around`."""
+        ...
+
     def write_policy(self, held: Held, policy: RelationPolicy) -> None:
         """Adds a version of a relation's policy."""
         ...

@@ -105,9 +105,11 @@ def run(seed: int, n: int, neo4j: str) -> Report:
             "indexed_per_s": n / written.indexed_s,
             "write_cpu_ms": written.cpu_s * 1e3 / n,
         }
+        _tell(figures)
         _say("recalling")
         recalled, found = loop.run(_recall(service, talk.queries(QUERIES + WARM_UP)))
         figures |= recalled.figures("recall") | {"found@10": found, "rss_mb": service.peak_mb()}
+        _tell(figures)
     figures |= extracted(seed, n)
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as folder:
         _keep_facts(Path(folder), edges)
@@ -288,7 +290,9 @@ def _service(folder: Path) -> Iterator[Service]:
         yield Service(pipe.recv(), process.pid or 0)
     finally:
         process.terminate()
-        process.join(30)
+        process.join(60)
+        process.kill()  # the folder goes next, and nobody may still write to it
+        process.join()
 
 
 def _serve(pipe: Connection, folder: str) -> None:
@@ -319,6 +323,11 @@ async def _serving(pipe: Connection, folder: str) -> None:
     pipe.send(address)
     await server.run()
     await links.close()
+
+
+def _tell(figures: Mapping[str, float]) -> None:
+    """What is known so far: the whole takes minutes."""
+    _say(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
 
 
 def _say(what: str) -> None:

@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from core.errors import SapienceError
+from core.errors import NotFound, SapienceError
 from core.ports import Index, Record
 from memory.indexing import Indexer
 from services.runtime import telemetry
@@ -93,6 +93,7 @@ class Drainer:
                 if not self._started:
                     await self._worker.run(self._mend)
                     self._started = True
+                    await self._warm()
                 backoff = 0.1
                 await self._say(None)
                 await self._sleep()
@@ -147,6 +148,20 @@ class Drainer:
                     missing=found.missing,
                     foreign=found.foreign,
                 )
+
+    async def _warm(self) -> None:
+        """A namespace at a time, so that what is written meanwhile waits for one of them only."""
+        for namespace in await self._worker.run(self._record.namespaces):
+            await self._worker.run(self._warm_one, namespace.name)
+            await self._drain()
+
+    def _warm_one(self, namespace: str) -> None:
+        try:
+            space = self._record.space_of(namespace)
+        except NotFound:  # deleted since it was listed
+            return
+        if space is not None:
+            self._index.warm(space, namespace)
 
     def _optimize(self) -> None:
         spaces = {self._record.space_of(namespace.name) for namespace in self._record.namespaces()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sapience.v1 import concept_pb2
 from sapience.v1 import memory_pb2 as pb
@@ -36,6 +37,13 @@ class Belief:
         """All versions of the Facts that touch an Entity, and of their rivals."""
         return self._record.facts(self._namespace, entity, as_of=self._as_of, contended=self.contended)
 
+    def holding_of(self, entity: str, limit: int) -> list[Fact]:
+        """What touches an Entity and holds, the first `limit` by id; for relations with a policy, all versions."""
+        found = self._record.around(self._namespace, entity, self._as_of, self.contended, limit)
+        for relation in sorted(self.contended):
+            found += self._record.facts(self._namespace, entity, relation, self._as_of, self.contended)
+        return found
+
 
 # Around one Entity, and between two
 
@@ -63,7 +71,9 @@ def read_neighbours(request: pb.NeighboursRequest) -> NeighboursQuery:
 def neighbours(record: Record, query: NeighboursQuery, as_of: AsOf) -> pb.NeighboursResponse:
     """The Facts around an Entity."""
     belief = Belief(record, query.namespace, as_of)
-    found = temporal.neighbours(query.entity, query.hops, belief.facts_of, as_of, query.limit, belief.policies)
+    # Further than one hop, as many again as may have been found already: less than the limit, or no step is taken.
+    near = partial(belief.holding_of, limit=query.limit if query.hops == 1 else 2 * query.limit)
+    found = temporal.neighbours(query.entity, query.hops, near, as_of, query.limit, belief.policies)
     return pb.NeighboursResponse(facts=[wire.fact_to(one) for one in found], as_of=wire.as_of_to(as_of))
 
 

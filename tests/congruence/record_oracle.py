@@ -32,6 +32,7 @@ from core.nouns import (
     Space,
     StoredConcept,
 )
+from memory import temporal
 
 
 class Told(NamedTuple):
@@ -279,6 +280,12 @@ class Oracle:
         near = [f for f in by_then if normalised_name(entity) in [normalised_name(e.name) for e in _entities(f)]]
         questions = {(fact.subject, fact.relation) for fact in near if fact.relation in contended}
         return [fact for fact in by_then if fact in near or (fact.subject, fact.relation) in questions]
+
+    def around(
+        self, namespace: str, entity: str, as_of: AsOf, contended: Collection[str] = (), limit: int = 1000
+    ) -> list[Fact]:
+        near = [one for one in self.facts(namespace, entity, "", as_of) if one.relation not in contended]
+        return sorted(temporal.holding(near, as_of), key=lambda fact: fact.id)[:limit]
 
     def export(self, namespace: str) -> list[tuple[Episode, list[StoredConcept]]]:
         tenant = self._tenant(namespace)

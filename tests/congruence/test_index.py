@@ -614,16 +614,30 @@ def test_edge_is_written_and_read_by_many_threads(tmp_path: Path) -> None:
     index.close()
 
 
-def test_edge_builds_graphs_when_it_need_not_be_exact(tmp_path: Path) -> None:
-    space = Space("wide", "1", 1024)
+def test_edge_opened_again_answers_from_memory_as_it_did_from_the_shard(tmp_path: Path) -> None:
     make = Maker(30)
-    points = [make.point(dimensions=1024) for _ in range(3000)]
-    index = EdgeIndex(tmp_path, exact=False, optimize_every=1)
-    index.upsert(space, points)
-    assert index.optimize(space) is True
-    assert any(path.stat().st_size for path in shard_of(tmp_path).rglob("links*.bin"))
-    hits = [index.search_dense(space, "a", point.vector, 1, ALL, NOW)[0].concept_id for point in points[:50]]
-    assert sum(hit == point.concept_id for hit, point in zip(hits, points, strict=False)) >= 48
+    points = [make.point() for _ in range(600)]
+    first = EdgeIndex(tmp_path)
+    first.upsert(SPACE, points)
+    first.delete(SPACE, "a", [point.concept_id for point in points[:50]])
+    first.close()
+    index = EdgeIndex(tmp_path)
+
+    def found() -> list[list[ScoredConcept]]:
+        asked = points[100:110]
+        dense = [index.search_dense(SPACE, "a", one.vector, 20, ALL, NOW) for one in asked]
+        return dense + [index.search_sparse(SPACE, "a", one.terms, 20, ALL, NOW) for one in asked]
+
+    from_shard = found()
+    assert not index._columns, "nothing was taken into memory yet"
+    for namespace in sorted({point.namespace for point in points}):
+        index.warm(SPACE, namespace)
+    assert index._columns
+    for warm, cold in zip(found(), from_shard, strict=True):
+        same(warm, cold)
+    late = make.point()
+    index.upsert(SPACE, [late])
+    assert index.search_dense(SPACE, late.namespace, late.vector, 1, ALL, NOW)[0].concept_id == late.concept_id
     index.close()
 
 

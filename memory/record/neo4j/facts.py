@@ -117,6 +117,37 @@ class Facts(Statements):
         assert row is not None  # `collect` has one row, also of nothing
         return [rows.fact_from(dict(zip(_FACT_COLUMNS, fact, strict=True))) for fact in row["facts"]]
 
+    def around(self, held: Held, entity: str, as_of: AsOf, contended: Collection[str], limit: int) -> list[Fact]:
+        # Of each statement the last version that decides about the moment: an assertion that covers it, or a
+        # retraction from then on. All versions of a statement have the same ends, so all of them are here.
+        query = f"""
+            MATCH (x:Entity) USING INDEX SEEK x:Entity(namespace, normalised)
+            WHERE x.namespace = $key AND x.normalised = $normalised
+            MATCH (x)<-[:SUBJECT|OBJECT]-(f:Fact)
+            WHERE f.seq <= $seq AND f.told_at <= $told_by AND NOT f.relation IN $contended
+              AND (f.valid_start IS NULL OR f.valid_start <= $valid_at)
+              AND (f.retracted OR f.valid_end IS NULL OR f.valid_end > $valid_at)
+            WITH DISTINCT f
+            MATCH (f)-[:SUBJECT]->(s:Entity)
+            OPTIONAL MATCH (f)-[:OBJECT]->(o:Entity)
+            WITH s, o, f ORDER BY f.told_at DESC, f.seq DESC, f.id DESC
+            WITH s, o, f.relation AS relation, f.literal AS literal, head(collect(f)) AS f
+            WHERE NOT f.retracted
+            WITH f ORDER BY f.id LIMIT $limit
+            {_FACT} ORDER BY id
+        """
+        found = self._all(
+            query,
+            key=held.key,
+            normalised=normalised_name(entity),
+            seq=as_of.seq,
+            told_by=as_of.told_by,
+            valid_at=as_of.valid_at,
+            contended=sorted(contended),
+            limit=limit,
+        )
+        return [rows.fact_from(row) for row in found]
+
     def write_policy(self, held: Held, policy: RelationPolicy) -> None:
         columns = {"relation": policy.relation, "policy": int(policy.policy)}
         made = {"namespace": held.key, "recorded_at": policy.recorded_at, "seq": policy.seq}

@@ -24,6 +24,24 @@ _CONCEPT = """
     FROM concept c JOIN episode e ON e.key = c.episode
 """
 
+# All windows by one statement: for each centre, its neighbours on either side are a short walk along the index by
+# place. One statement for each of them would hand the interpreter back and forth twice as often as there are centres.
+_NEAR = """
+    SELECT key FROM (
+        SELECT n.key FROM episode n
+        WHERE n.namespace = c.namespace AND n.source_name = c.source_name AND n.conversation = c.conversation
+          AND n.conversation != '' AND (n.position, n.seq, n.ordinal) {0} (c.position, c.seq, c.ordinal)
+        ORDER BY n.position {1}, n.seq {1}, n.ordinal {1} LIMIT :radius
+    )
+"""
+_WINDOW = f"""
+    SELECT c.id AS centre, e.* FROM episode c JOIN episode e ON e.key IN (
+        SELECT c.key UNION ALL {_NEAR.format("<", "DESC")} UNION ALL {_NEAR.format(">", "ASC")}
+    )
+    WHERE +c.namespace = :namespace AND c.id IN (SELECT value FROM json_each(:ids))
+    ORDER BY c.key, e.position, e.seq, e.ordinal
+"""
+
 
 class Episodes(Statements):
     """The part of `Transaction` about Episodes and Concepts."""
@@ -82,25 +100,13 @@ class Episodes(Statements):
         return [rows.episode_from(held.name, row) for row in self._episode_rows(held, ids)]
 
     def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
-        half = """
-            SELECT * FROM episode
-            WHERE namespace = ? AND source_name = ? AND conversation = ? AND conversation != ''
-              AND (position, seq, ordinal) {0} (?, ?, ?)
-            ORDER BY position {1}, seq {1}, ordinal {1} LIMIT ?
-        """
-        before, after = half.format("<", "DESC"), half.format(">", "ASC")
-        windows = {}
-        for centre in self._episode_rows(held, episode_ids).fetchall():
-            near = [centre]
-            if centre["conversation"]:
-                place = (
-                    *(held.key, centre["source_name"], centre["conversation"]),
-                    *(centre["position"], centre["seq"], centre["ordinal"]),
-                    radius,
-                )
-                earlier = self._db.execute(before, place).fetchall()
-                near = [*reversed(earlier), centre, *self._db.execute(after, place)]
-            windows[centre["id"]] = [rows.episode_from(held.name, row) for row in near]
+        made: dict[int, Episode] = {}  # windows overlap: an Episode is made once
+        windows: dict[str, list[Episode]] = {}
+        for row in self._db.execute(_WINDOW, {"namespace": held.key, "ids": json.dumps(episode_ids), "radius": radius}):
+            episode = made.get(row["key"])
+            if episode is None:
+                episode = made[row["key"]] = rows.episode_from(held.name, row)
+            windows.setdefault(row["centre"], []).append(episode)
         return windows
 
     def timeline(

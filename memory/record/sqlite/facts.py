@@ -23,6 +23,32 @@ _FACT = """
     LEFT JOIN entity o ON o.key = f.entity LEFT JOIN episode e ON e.key = f.episode
 """
 
+# One end's Facts in the order of their ids, as far as the limit asks for: each is held against the later versions of
+# its own statement. A version decides about a moment if it is an assertion that covers it, or takes back from then on.
+_DECIDES = """
+    {0}.told_at <= :told_by AND {0}.seq <= :seq AND ({0}.valid_start IS NULL OR {0}.valid_start <= :valid_at)
+    AND ({0}.retracted OR {0}.valid_end IS NULL OR {0}.valid_end > :valid_at)
+"""
+_AROUND = f"""
+    SELECT f.key, f.id FROM fact f INDEXED BY fact_by_{{0}}
+    WHERE f.{{1}} = :entity AND NOT f.retracted AND {_DECIDES.format("f")}
+      AND f.relation NOT IN (SELECT value FROM json_each(:contended))
+      AND NOT EXISTS (
+          SELECT 1 FROM fact g INDEXED BY fact_by_statement
+          WHERE g.subject = f.subject AND g.relation = f.relation AND g.entity IS f.entity
+            AND substr(g.literal, 1, 40) IS substr(f.literal, 1, 40) AND g.literal IS f.literal
+            AND (g.told_at, g.seq, g.id) > (f.told_at, f.seq, f.id) AND {_DECIDES.format("g")}
+      )
+    ORDER BY f.id LIMIT :limit
+"""
+_AROUND_BOTH = f"""
+    SELECT key FROM (
+        SELECT * FROM ({_AROUND.format("subject", "subject")})
+        UNION SELECT * FROM ({_AROUND.format("object", "entity")})
+        ORDER BY id LIMIT :limit
+    )
+"""
+
 
 class Facts(Statements):
     """The part of `Transaction` about Facts."""
@@ -85,6 +111,21 @@ class Facts(Statements):
             clauses.append("f.relation = ?")
             values.append(relation)
         query = f"{_FACT} WHERE {' AND '.join(clauses)} ORDER BY f.seq"
+        return [rows.fact_from(row) for row in self._db.execute(query, values)]
+
+    def around(self, held: Held, entity: str, as_of: AsOf, contended: Collection[str], limit: int) -> list[Fact]:
+        known = self._known_entity(held, entity)
+        if known is None:
+            return []
+        values = {
+            "entity": known,
+            "told_by": as_of.told_by,
+            "seq": as_of.seq,
+            "valid_at": as_of.valid_at,
+            "contended": json.dumps(sorted(contended)),
+            "limit": limit,
+        }
+        query = f"{_FACT} WHERE f.key IN ({_AROUND_BOTH}) ORDER BY f.id"
         return [rows.fact_from(row) for row in self._db.execute(query, values)]
 
     def write_policy(self, held: Held, policy: RelationPolicy) -> None:

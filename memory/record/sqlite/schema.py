@@ -220,5 +220,15 @@ _KEEPING = (
     "CREATE INDEX hold_by_namespace ON hold (namespace)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING)
+_FACTS_BY_ID = (
+    # The ends' Facts by id, as Neighbours lists them: a page is read without the rest. And the versions of a statement;
+    # of a literal the beginning, since it may be long.
+    "DROP INDEX fact_by_subject",
+    "CREATE INDEX fact_by_subject ON fact (subject, id)",
+    "DROP INDEX fact_by_object",
+    "CREATE INDEX fact_by_object ON fact (entity, id) WHERE entity IS NOT NULL",
+    "CREATE INDEX fact_by_statement ON fact (subject, relation, entity, substr(literal, 1, 40), told_at)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""
