@@ -18,13 +18,15 @@ def run_named(
     seconds: float = 3.0,
     histories: int = 10_000,
     neo4j: str = "",
+    kills: int = 100,
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, forget, locomo, rpc, sample
+    from services.bench import bitemporal, forget, kill, locomo, rpc, sample
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
         "forget": lambda: forget.run(_needed(data, name), seed),
+        "kill": lambda: kill.run(seed, kills),
         "locomo": lambda: locomo.run(_needed(data, name), seed),
         "rpc": lambda: rpc.run(seed, seconds),
         "sample": lambda: sample.run(_needed(data, name), seed),
