@@ -131,20 +131,23 @@ def _memory(settings: Settings, links: Links) -> Service:
 
 def _reasoning(settings: Settings, links: Links) -> Service:
     from services import reasoning
+    from services.reasoning.forgotten import ForgottenEpisodes
     from services.reasoning.links import RemoteMemory, RemotePerceiver
     from services.reasoning.models import Models
     from services.reasoning.traces import Traces
     from services.reasoning.uses import Uses
 
     clock = SystemClock()
+    traces = Traces(settings.data_dir / "traces.sqlite", settings.trace_keep)
     return reasoning.service(
         reasoning.Reasoning(
             Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
             Models(settings.language_model, partial(_language_model, settings)),
-            Traces(settings.data_dir / "traces.sqlite", settings.trace_keep),
+            traces,
             clock,
             RandomIds(clock),
             Uses(links.to("memory")),
+            ForgottenEpisodes(links.to("memory"), traces),
         )
     )
 

@@ -38,7 +38,7 @@ from services.bench.report import Report, versions
 from services.cli import show
 from services.runtime.settings import load
 
-GROUP = 100
+GROUP = 250
 """Histories in one namespace: one transaction writes for all of them, and one read answers for all of them."""
 T0 = 1_600_000_000_000_000
 SPACE = Space("bench", "1", 1)

@@ -19,13 +19,15 @@ def run_named(
     histories: int = 10_000,
     neo4j: str = "",
     n: int = 10_000,
+    kills: int = 100,
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, forget, locomo, memory, rpc, sample
+    from services.bench import bitemporal, forget, kill, locomo, memory, rpc, sample
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
         "forget": lambda: forget.run(_needed(data, name), seed),
+        "kill": lambda: kill.run(seed, kills),
         "locomo": lambda: locomo.run(_needed(data, name), seed),
         "memory": lambda: memory.run(seed, n, neo4j),
         "rpc": lambda: rpc.run(seed, seconds),

@@ -89,12 +89,13 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="bitemporal, forget, locomo, memory, rpc, sample.")],
+    name: Annotated[str, typer.Argument(help="bitemporal, forget, kill, locomo, memory, rpc, sample.")],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
     seconds: Annotated[float, typer.Option(help="How long each part measures.")] = 3.0,
     histories: Annotated[int, typer.Option(min=1, help="How many histories bitemporal writes.")] = 10_000,
+    kills: Annotated[int, typer.Option(min=1, help="How often kill kills.")] = 100,
     neo4j: Annotated[
         str,
         typer.Option(
@@ -113,5 +114,15 @@ def bench(
     from services.bench import run_named
 
     raise typer.Exit(
-        run_named(name, as_json=as_json, seed=seed, data=data, seconds=seconds, histories=histories, neo4j=neo4j, n=n)
+        run_named(
+            name,
+            as_json=as_json,
+            seed=seed,
+            data=data,
+            seconds=seconds,
+            histories=histories,
+            neo4j=neo4j,
+            n=n,
+            kills=kills,
+        )
     )

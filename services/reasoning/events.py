@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sapience.v1 import reasoning_pb2 as pb
 
@@ -17,6 +17,9 @@ from cognition.events import (
 )
 from core.clock import Micros
 from services import wire
+
+REDACTED = "[forgotten]"
+"""In the place of words that memory was told to forget."""
 
 
 def to_response(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonResponse:
@@ -102,3 +105,33 @@ def joined(events: Iterable[pb.ReasonEvent]) -> list[pb.ReasonEvent]:
             copy.seq = len(kept)
             kept.append(copy)
     return kept
+
+
+def cited_by(trace: pb.Trace) -> set[str]:
+    """The Episodes that a Trace's answer cites: whose words it may hold."""
+    return {one.episode_id for event in trace.events for one in event.answer.citations}
+
+
+def learned_by(trace: pb.Trace) -> str:
+    """The Episode that a Trace's answer was learned as; empty where it was not."""
+    return next((event.answer.learned_episode_id for event in trace.events if event.HasField("answer")), "")
+
+
+def redact(trace: pb.Trace, gone: Collection[str]) -> None:
+    """Takes out of a Trace that cites these Episodes what may be words of theirs. Ids, scores and the question stay."""
+    for event in trace.events:
+        match event.WhichOneof("event"):
+            case "token":
+                event.token.text = REDACTED
+            case "draft_retracted":
+                event.draft_retracted.reason = REDACTED
+            case "check":
+                event.check.detail = ""
+            case "answer":
+                event.answer.text = REDACTED
+                for one in event.answer.citations:
+                    if one.episode_id in gone:
+                        bare = pb.Citation(
+                            episode_id=one.episode_id, concept_id=one.concept_id, quote=REDACTED, support=one.support
+                        )
+                        one.CopyFrom(bare)

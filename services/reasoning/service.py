@@ -19,6 +19,7 @@ from core.errors import AlreadyExists, InvalidArgument, NotYet
 from core.ids import Ids
 from services import wire
 from services.reasoning.events import to_response
+from services.reasoning.forgotten import ForgottenEpisodes
 from services.reasoning.models import Models
 from services.reasoning.traces import Traces
 from services.reasoning.uses import Uses
@@ -41,15 +42,23 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
     """Answers with one cycle, some language models and one store of Traces. Owns the last two."""
 
     def __init__(
-        self, cycle: Cycle[Any], models: Models, traces: Traces, clock: Clock, ids: Ids, uses: Uses | None = None
+        self,
+        cycle: Cycle[Any],
+        models: Models,
+        traces: Traces,
+        clock: Clock,
+        ids: Ids,
+        uses: Uses | None = None,
+        forgotten: ForgottenEpisodes | None = None,
     ) -> None:
-        """Without `uses` nobody counts what is cited."""
+        """Without `uses` nobody counts what is cited; without `forgotten` Traces quote what memory forgot."""
         self._cycle = cycle
         self._models = models
         self._traces = traces
         self._clock = clock
         self._ids = ids
         self._uses = uses
+        self._forgotten = forgotten
 
     async def ready(self) -> bool:
         """Whether the default model is loaded."""
@@ -59,6 +68,8 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
         """Frees the models, and writes the counts and the Traces that wait."""
         if self._uses is not None:
             await self._uses.close()
+        if self._forgotten is not None:
+            await self._forgotten.close()
         await self._models.close()
         await self._traces.close()
 
@@ -75,7 +86,7 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
                     reason="REQUEST_ID_REUSED",
                     field="request_id",
                 )
-            for message in trace.events:
+            for message in (await self._shown(trace)).events:
                 yield pb.ReasonResponse(event=message)
             return
 
@@ -136,7 +147,13 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
     async def GetTrace(self, request: pb.GetTraceRequest, context: Context) -> pb.GetTraceResponse:
         """Everything that led to an answer."""
         namespace = wire.checked_namespace(request.namespace)
-        return pb.GetTraceResponse(trace=await self._traces.get(namespace, request.trace_id))
+        return pb.GetTraceResponse(trace=await self._shown(await self._traces.get(namespace, request.trace_id)))
+
+    async def _shown(self, trace: pb.Trace) -> pb.Trace:
+        """The Trace, without what memory has forgotten since."""
+        if self._forgotten is None or await self._forgotten.check(trace.namespace, trace):
+            return trace
+        return await self._traces.get(trace.namespace, trace.id)
 
     async def ListModels(
         self, request: pb.ReasoningServiceListModelsRequest, context: Context

@@ -10,16 +10,17 @@ last second before a power cut (WAL, synchronous=NORMAL); memories may not: the 
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import structlog
 from sapience.v1 import reasoning_pb2 as pb
 
 from core.errors import NotFound, SapienceError
-from services.reasoning.events import joined
+from services.reasoning.events import cited_by, joined, learned_by, redact
 from services.runtime.worker import Worker
 
 log = structlog.get_logger()
@@ -40,6 +41,13 @@ CREATE TABLE IF NOT EXISTS trace (
     body BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS trace_by_request ON trace (namespace, request_id) WHERE request_id <> '';
+CREATE TABLE IF NOT EXISTS cited (
+    namespace TEXT NOT NULL,
+    episode TEXT NOT NULL,
+    trace INTEGER NOT NULL,
+    PRIMARY KEY (namespace, episode, trace)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cited_by_trace ON cited (trace);
 """
 
 
@@ -60,7 +68,9 @@ class Traces:
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
         self._database.executescript(SCHEMA)
+        self._bring_up_to_date()
 
     async def put(
         self, trace: pb.Trace, events: Sequence[pb.ReasonEvent], request_id: str = "", digest: bytes = b""
@@ -93,6 +103,23 @@ class Traces:
         row = await self._worker.run(self._one, "namespace = ? AND request_id = ?", (namespace, request_id))
         return None if row is None else (pb.Trace.FromString(row[0]), row[1])
 
+    async def cited(self) -> dict[str, list[str]]:
+        """The Episodes that Traces cite, for each namespace that has a Trace."""
+        return await self._worker.run(self._cited)
+
+    async def learned_of(self, namespace: str, episode_ids: Collection[str]) -> list[str]:
+        """The Episodes that answers were learned as which cite one of these."""
+        citing = await self._worker.run(self._citing, namespace, episode_ids)
+        return sorted({learned for _, trace in citing if (learned := learned_by(trace))})
+
+    async def redact(self, namespace: str, episode_ids: Collection[str]) -> None:
+        """Takes what may be words of these Episodes out of the Traces that cite them (`events.redact`)."""
+        await self._worker.run(self._redact, namespace, episode_ids)
+
+    async def drop(self, namespace: str) -> None:
+        """Deletes all Traces of a namespace."""
+        await self._worker.run(self._drop, namespace)
+
     async def close(self) -> None:
         """Writes what waits, then closes."""
         if self._writer is not None:
@@ -122,21 +149,27 @@ class Traces:
         group = list(self._waiting)
         if not group:
             return
-        rows = []
+        rows, cited = [], []
         for trace, events, request_id, digest in group:
             whole = pb.Trace()
             whole.CopyFrom(trace)
             whole.events.extend(joined(events))
             rows.append((trace.id, trace.namespace, request_id, digest, whole.SerializeToString()))
+            cited += [(episode, trace.id) for episode in cited_by(whole)]
         self._database.execute("BEGIN")
         try:
             self._database.executemany(
                 "INSERT OR IGNORE INTO trace (id, namespace, request_id, request_digest, body) VALUES (?, ?, ?, ?, ?)",
                 rows,
             )
-            self._database.execute(
-                "DELETE FROM trace WHERE number <= (SELECT max(number) FROM trace) - ?", (self._keep,)
+            # One that was dropped, since its request was answered before, cites nothing.
+            self._database.executemany(
+                "INSERT INTO cited (namespace, episode, trace) SELECT namespace, ?, number FROM trace WHERE id = ?",
+                cited,
             )
+            for table, number in (("cited", "trace"), ("trace", "number")):
+                query = f"DELETE FROM {table} WHERE {number} <= (SELECT max(number) FROM trace) - ?"
+                self._database.execute(query, (self._keep,))
             self._database.execute("COMMIT")
         except sqlite3.Error:
             if self._database.in_transaction:
@@ -151,3 +184,45 @@ class Traces:
             f"SELECT body, request_digest FROM trace WHERE {where}", values
         ).fetchone()
         return found
+
+    def _cited(self) -> dict[str, list[str]]:
+        self._write()
+        found: dict[str, list[str]] = {
+            namespace: [] for (namespace,) in self._database.execute("SELECT DISTINCT namespace FROM trace")
+        }
+        for namespace, episode in self._database.execute("SELECT DISTINCT namespace, episode FROM cited"):
+            found[namespace].append(episode)
+        return found
+
+    def _citing(self, namespace: str, episode_ids: Collection[str]) -> list[tuple[int, pb.Trace]]:
+        self._write()
+        query = """
+            SELECT number, body FROM trace WHERE number IN (
+                SELECT trace FROM cited WHERE namespace = ? AND episode IN (SELECT value FROM json_each(?)))
+        """
+        found = self._database.execute(query, (namespace, json.dumps(sorted(episode_ids))))
+        return [(number, pb.Trace.FromString(body)) for number, body in found]
+
+    def _redact(self, namespace: str, episode_ids: Collection[str]) -> None:
+        for number, trace in self._citing(namespace, episode_ids):
+            redact(trace, episode_ids)
+            self._database.execute("UPDATE trace SET body = ? WHERE number = ?", (trace.SerializeToString(), number))
+        query = "DELETE FROM cited WHERE namespace = ? AND episode IN (SELECT value FROM json_each(?))"
+        self._database.execute(query, (namespace, json.dumps(sorted(episode_ids))))
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log has the words still
+
+    def _drop(self, namespace: str) -> None:
+        self._write()
+        for table in ("cited", "trace"):
+            self._database.execute(f"DELETE FROM {table} WHERE namespace = ?", (namespace,))
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _bring_up_to_date(self) -> None:
+        """A file of before has Traces of which nobody noted what they cite."""
+        if self._database.execute("PRAGMA user_version").fetchone() == (0,):
+            for number, namespace, body in self._database.execute(
+                "SELECT number, namespace, body FROM trace"
+            ).fetchall():
+                cited = [(namespace, episode, number) for episode in cited_by(pb.Trace.FromString(body))]
+                self._database.executemany("INSERT OR IGNORE INTO cited VALUES (?, ?, ?)", cited)
+            self._database.execute("PRAGMA user_version = 1")

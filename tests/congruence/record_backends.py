@@ -6,20 +6,25 @@ It runs on a SQLite file, and on a Neo4j server where one is given: `SAPIENCE_TE
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import neo4j
 import numpy as np
 import pytest
 
 from core.clock import Clock, ManualClock, SystemClock
+from core.errors import SapienceError
 from core.ids import Ids, RandomIds
 from core.nouns import (
+    AsOf,
+    Episode,
+    EpisodeFilter,
     Interval,
     NewFact,
     PerceivedConcept,
@@ -35,6 +40,9 @@ from memory.record.neo4j import Neo4jRecord
 from memory.record.sqlite import SqliteRecord
 
 SPACE = Space("encoder", "1", 4)
+ALL = EpisodeFilter(kinds=())
+NOW = AsOf()
+TERMS = (0, 1, 2, 2**32 - 1)
 T0 = 1_700_000_000_000_000
 
 NEO4J_URL = os.environ.get("SAPIENCE_TEST_NEO4J_URL", "")
@@ -173,6 +181,51 @@ def stated(
         episode_id=episode_id,
         id=given_id,
     )
+
+
+def ids_of(record: Record, *episodes: PerceivedEpisode, namespace: str = "a") -> list[str]:
+    """Remembers them; the ids they got."""
+    return [one.episode_id for one in record.remember(namespace, SPACE, episodes)]
+
+
+def texts(window: list[Episode]) -> list[str]:
+    """What Episodes say."""
+    return [episode.text for episode in window]
+
+
+def refused(kind: type[SapienceError], reason: str, call: Callable[..., object], *given: object) -> SapienceError:
+    """The error that a call ends with; it has to be of that kind, for that reason."""
+    with pytest.raises(kind) as caught:
+        call(*given)
+    assert caught.value.reason == reason
+    return caught.value
+
+
+def plain(value: Any) -> Any:
+    """Nouns as tuples that compare, without the times of commits."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [one.name for one in dataclasses.fields(value) if one.name not in ("recorded_at", "audit_id")]
+        return (type(value).__name__, *(plain(getattr(value, name)) for name in fields))
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return value
+
+
+def snapshot(record: Record, namespace: str) -> Any:
+    """All that a namespace holds."""
+    exported = list(record.export_episodes(namespace))
+    ids = [one.id for one, _ in exported]
+    return plain(
+        [
+            record.counts(namespace), record.space_of(namespace), exported, record.speakers(namespace),
+            dict(record.term_statistics(namespace, TERMS).document_frequency), record.facts(namespace),
+            list(record.concept_ids(namespace)), record.window(namespace, ids, 1), record.outbox(1000),
+        ]
+    )  # fmt: skip
 
 
 def run(path: Path) -> None:

@@ -1,6 +1,6 @@
 """One suite for every record: archive and thaw, legal holds, ends, counts of use; and the index that follows.
 
-Random histories of archive, thaw and hold are in `test_record`, against its oracle.
+Random histories of archive, thaw and hold are in `test_record_histories`, against its oracle.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from record_backends import PLACES, SPACE, T0, Bench, Place, concept, stated, told
+from record_backends import SPACE, T0, Bench, Place, concept, stated, told
 
 from core.clock import LATEST, ManualClock
 from core.errors import AlreadyExists, FailedPrecondition, NotFound, SapienceError
@@ -26,24 +26,12 @@ from memory.record.sqlite import record as sqlite
 EVERYTHING = EpisodeFilter(kinds=())
 
 
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    made: Place = request.param(tmp_path)
-    made.clear()
-    return made
-
-
 @pytest.fixture
 def bench(place: Place) -> Iterator[Bench]:
     made = Bench(place)
     made.record.create_namespace("a")
     yield made
     made.record.close()
-
-
-@pytest.fixture
-def record(bench: Bench) -> Record:
-    return bench.record
 
 
 @pytest.fixture

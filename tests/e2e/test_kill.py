@@ -9,7 +9,6 @@ daemon while `sapience import` reads the sample conversation.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -17,30 +16,23 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 import sapience as client_library
-from google.protobuf.timestamp_pb2 import Timestamp
-from processes import PATIENCE_S, SAPIENCE, Sapience, environment, eventually, stopped_afterwards
-from sapience.v1 import concept_pb2, memory_pb2, memory_pb2_grpc
+from processes import PATIENCE_S, Sapience, eventually, stopped_afterwards
+from sapience.v1 import memory_pb2
 
 from core.clock import SystemClock
 from core.ids import RandomIds
-from core.nouns import AsOf, EpisodeFilter, Space
+from core.nouns import AsOf, EpisodeFilter
 from memory.index.edge import EdgeIndex
 from memory.record.sqlite import SqliteRecord
+from services.bench.memory_process import METADATA, SPACE, MemoryProcess, differences, made_turn, memory_process
 
 KILLS = 20
 TURNS = 300
-DIMENSIONS = 16
-SPACE = Space("made-up", "1", DIMENSIONS)
-WORDS = "boat lake rain north letter train apple chair stone violin paper winter glass honey tram".split()
-TOKEN = "a token"
-METADATA = (("authorization", f"Bearer {TOKEN}"),)
 SAMPLE = Path(__file__).parents[1] / "bench" / "data" / "sample" / "conversation.jsonl"
 
 
@@ -49,121 +41,31 @@ SAMPLE = Path(__file__).parents[1] / "bench" / "data" / "sample" / "conversation
 
 def conversation(seed: int) -> list[memory_pb2.NewEpisode]:
     """Turns of one to three sentences each. Some say the very same; every third has the caller's own id."""
-    rng, numbers = random.Random(seed), np.random.default_rng(seed)
-    return [turn(position, rng, numbers) for position in range(TURNS)]
-
-
-def turn(position: int, rng: random.Random, numbers: np.random.Generator) -> memory_pb2.NewEpisode:
-    sentences = ["Thanks!"] if rng.random() < 0.1 else [sentence(rng) for _ in range(rng.randint(1, 3))]
-    vectors = numbers.standard_normal((len(sentences), DIMENSIONS)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    episode = memory_pb2.NewEpisode(
-        source=concept_pb2.Source(kind=concept_pb2.SOURCE_KIND_TESTIMONY, name="chat.jsonl"),
-        conversation="chat",
-        position=position,
-        speaker=rng.choice(["Ada", "Grace"]),
-        text=" ".join(sentences),
-        told_at=Timestamp(seconds=1_700_000_000 + 60 * position),
-        external_id="" if position % 3 else f"turn-{position}",
-        vectors=concept_pb2.Tensor(
-            space=SPACE.name,
-            space_version=SPACE.version,
-            dtype=concept_pb2.DTYPE_FLOAT32,
-            shape=vectors.shape,
-            data=vectors.tobytes(),
-        ),
-    )
-    start = 0
-    for ordinal, words in enumerate(sentences):
-        end = start + len(words)
-        episode.concepts.add(ordinal=ordinal, text=words, start_byte=start, end_byte=end)
-        start = end + 1
-    return episode
-
-
-def sentence(rng: random.Random) -> str:
-    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(3, 9))).capitalize() + "."
+    chance = random.Random(seed)
+    return [made_turn(chance, position, "" if position % 3 else f"turn-{position}") for position in range(TURNS)]
 
 
 # ---- the service that is killed ----
 
 
-@dataclass
-class Service:
-    """`sapience serve memory` on one data folder: started, killed and started again."""
-
-    data_dir: Path
-    process: subprocess.Popen[bytes] | None = None
-    channel: grpc.Channel | None = None
-    stub: memory_pb2_grpc.MemoryServiceStub = field(init=False)
-
-    @property
-    def log(self) -> Path:
-        return self.data_dir / "service.log"
-
-    def start(self) -> None:
-        """Starts it, and returns when it listens: it may still be at work on what the last one left."""
-        self.spawn()
-        begin = self._begin
-        eventually("the service listens", lambda: "port" in self._said(begin) or self.process.poll() is not None)
-        about = self._said(begin)
-        assert "port" in about, self.log.read_text()[-4000:]
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{about['port']}")
-        self.stub = memory_pb2_grpc.MemoryServiceStub(self.channel)
-
-    def spawn(self) -> None:
-        """Starts the process and does not wait for it."""
-        settings = {"SAPIENCE_LISTEN": "127.0.0.1:0", "SAPIENCE_TOKEN": TOKEN}
-        # Nothing is there: whatever is to be encoded fails.
-        settings["SAPIENCE_PERCEPTION_ADDRESS"] = "127.0.0.1:9"
-        with self.log.open("ab") as log:
-            self._begin = log.tell()
-            self.process = subprocess.Popen(
-                [SAPIENCE, "serve", "memory"], env=environment(self.data_dir, **settings), stdout=log, stderr=log
-            )
-
-    def end(self, number: signal.Signals) -> int:
-        """Sends the signal, and waits for the end."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        status = self.process.wait(PATIENCE_S)
-        if self.channel is not None:
-            self.channel.close()
-            self.channel = None
-        return status
-
-    def caught_up(self) -> None:
-        """Waits until the outbox is empty."""
-        eventually("the outbox is drained", lambda: self.stats("").outbox_pending == 0)
-
-    def stats(self, namespace: str) -> memory_pb2.StatsResponse:
-        return self.stub.Stats(memory_pb2.StatsRequest(namespace=namespace), metadata=METADATA, timeout=60)
-
-    def export(self, namespace: str) -> dict[str, memory_pb2.EpisodeRecord]:
-        """Every Episode by its id, with Concepts and vectors."""
-        records = self.stub.Export(memory_pb2.ExportRequest(namespace=namespace), metadata=METADATA, timeout=60)
-        return {response.record.episode.episode.id: response.record.episode for response in records}
-
-    def _said(self, begin: int) -> dict[str, object]:
-        for line in self.log.read_bytes()[begin:].decode().splitlines():
-            if line.startswith("{") and (about := json.loads(line))["event"] == "serving":
-                return about
-        return {}
-
-
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    one = Service(tmp_path_factory.mktemp("killed"))
-    one.start()
-    try:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryProcess]:
+    with memory_process(tmp_path_factory.mktemp("killed")) as one:
         yield one
-    finally:
-        if one.process is not None and one.process.poll() is None:
-            one.end(signal.SIGKILL)
+
+
+def exported(service: MemoryProcess, namespace: str) -> dict[str, memory_pb2.EpisodeRecord]:
+    """Every Episode by its id, with Concepts and vectors."""
+    records = service.export(namespace)
+    return {record.episode.episode.id: record.episode for record in records if record.HasField("episode")}
 
 
 def tell(
-    service: Service, namespace: str, turns: list[memory_pb2.NewEpisode], window: int, kill: tuple[int, float] | None
+    service: MemoryProcess,
+    namespace: str,
+    turns: list[memory_pb2.NewEpisode],
+    window: int,
+    kill: tuple[int, float] | None,
 ) -> dict[int, memory_pb2.Remembered]:
     """Imports turns over one stream, with at most `window` of them unacknowledged; what came back, by `client_seq`.
 
@@ -177,7 +79,7 @@ def tell(
             yield memory_pb2.RememberStreamRequest(namespace=namespace, client_seq=number, episode=episode)
 
     after, delay = kill or (-1, 0.0)
-    killer = threading.Timer(delay, lambda: service.process.kill())
+    killer = threading.Timer(delay, service.kill)
     acknowledged: dict[int, memory_pb2.Remembered] = {}
     call = service.stub.RememberStream(requests(), metadata=METADATA, timeout=60)
     try:
@@ -204,7 +106,7 @@ def tell(
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-def test_nothing_acknowledged_is_lost_and_a_rerun_finishes_with_no_duplicate(service: Service, seed: int) -> None:
+def test_nothing_acknowledged_is_lost_and_a_rerun_finishes_with_no_duplicate(service: MemoryProcess, seed: int) -> None:
     rng = random.Random(seed)
     namespace, turns = f"import-{seed}", conversation(seed)
     service.stub.CreateNamespace(memory_pb2.CreateNamespaceRequest(namespace=namespace), metadata=METADATA)
@@ -221,7 +123,7 @@ def test_nothing_acknowledged_is_lost_and_a_rerun_finishes_with_no_duplicate(ser
     service.start()
     service.caught_up()
 
-    kept = service.export(namespace)
+    kept = exported(service, namespace)
     for number, remembered in acknowledged.items():
         assert_kept(kept[remembered.episode_id], turns[number])
     positions = [record.episode.position for record in kept.values()]
@@ -232,7 +134,7 @@ def test_nothing_acknowledged_is_lost_and_a_rerun_finishes_with_no_duplicate(ser
     rerun = tell(service, namespace, turns, 256, None)
     assert {number for number, one in rerun.items() if one.duplicate} == set(positions)
     assert all(rerun[number].episode_id == one.episode_id for number, one in acknowledged.items())
-    finished = service.export(namespace)
+    finished = exported(service, namespace)
     assert sorted(record.episode.position for record in finished.values()) == list(range(TURNS))
     for record in finished.values():
         assert_kept(record, turns[record.episode.position])
@@ -244,15 +146,10 @@ def test_nothing_acknowledged_is_lost_and_a_rerun_finishes_with_no_duplicate(ser
 
 def assert_kept(record: memory_pb2.EpisodeRecord, told: memory_pb2.NewEpisode) -> None:
     """An Episode is as it was told, with its Concepts and their vectors, bit by bit."""
-    kept = record.episode
-    for name in ("source", "conversation", "position", "speaker", "text", "told_at", "external_id"):
-        assert getattr(kept, name) == getattr(told, name), name
-    spans = [(one.ordinal, one.text, one.start_byte, one.end_byte) for one in record.concepts]
-    assert spans == [(one.ordinal, one.text, one.start_byte, one.end_byte) for one in told.concepts]
-    assert record.vectors == told.vectors
+    assert differences(record, told) == []
 
 
-def test_after_all_kills_the_stores_agree_id_by_id(service: Service) -> None:
+def test_after_all_kills_the_stores_agree_id_by_id(service: MemoryProcess) -> None:
     """Comes last: it stops the service and opens both stores."""
     assert service.end(signal.SIGTERM) == 0
     assert "was mended" not in service.log.read_text(), "draining the outbox alone did not make the index whole"

@@ -16,9 +16,9 @@ NOWHERE = "bolt://127.0.0.1:9"
 
 
 def test_a_record_agrees_with_the_oracle_and_a_missing_server_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    report = bitemporal.run(3, 120, NOWHERE)
+    report = bitemporal.run(3, 260, NOWHERE)
     assert report.figures["agreement_sqlite"] == 1.0
-    assert report.figures["questions"] == 2 * 10 * 4 + 120 * 10, "each history, and each Entity that is an object"
+    assert report.figures["questions"] == 2 * 10 * 4 + 260 * 10, "each history, and each Entity that is an object"
     assert "agreement_neo4j" not in report.figures
     assert NOWHERE.removeprefix("bolt://") in str(report.settings["neo4j"])
     assert "agreement_neo4j is left out" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from itertools import groupby
 from typing import Any
 
 from core.ids import entity_id, normalised_name
@@ -60,27 +59,30 @@ class Facts(Statements):
             key=held.key,
             entities=[[normalised, entity_id(held.name, name), name] for normalised, name in names.items()],
         )
-        for roles, some in groupby(sorted(fresh, key=_roles), _roles):
-            self._write(held, roles, list(some))
-        return {row["normalised"]: Entity(row["id"], row["name"]) for row in made}
-
-    def _write(self, held: Held, roles: Sequence[str], fresh: Sequence[FreshFact]) -> None:
-        """Facts with the same relationships, node and relationships at once: to find a Fact again takes as long."""
         facts = [_fact_columns(one) for one in fresh]
         columns = list(facts[0])
-        found = " ".join(
-            "MATCH " + _ENDS[role].format(role.lower(), f"row[{place}]")
-            for place, role in enumerate(roles, start=len(columns))
-        )
-        ends = ", ".join(f"(f)-[:{role}]->({role.lower()})" for role in roles)
+        subject, target, witness = (f"row[{len(columns) + place}]" for place in range(3))
+        # Of an object that is a literal, and of no evidence, the seek is for null, and finds nothing to relate to.
         self._do(
             f"""
-            UNWIND $facts AS row {found}
-            CREATE (f:Fact {{{from_list("row", columns)}, namespace: $key}}), {ends}
+            UNWIND $facts AS row
+            MATCH (x:Entity {{namespace: $key, normalised: {subject}}}) USING INDEX SEEK x:Entity(namespace, normalised)
+            CREATE (f:Fact {{{from_list("row", columns)}, namespace: $key}})-[:SUBJECT]->(x)
+            WITH f, row
+            CALL (f, row) {{
+                MATCH (x:Entity {{namespace: $key, normalised: {target}}})
+                USING INDEX SEEK x:Entity(namespace, normalised)
+                CREATE (f)-[:OBJECT]->(x)
+            }}
+            CALL (f, row) {{
+                MATCH (e:Episode {{id: {witness}}}) USING INDEX SEEK e:Episode(id)
+                CREATE (f)-[:EVIDENCE]->(e)
+            }}
             """,
             key=held.key,
-            facts=[[*fact.values(), *_ends(one).values()] for fact, one in zip(facts, fresh, strict=True)],
+            facts=[[*fact.values(), *_ends(one)] for fact, one in zip(facts, fresh, strict=True)],
         )
+        return {row["normalised"]: Entity(row["id"], row["name"]) for row in made}
 
     def facts(
         self, held: Held, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str]
@@ -163,26 +165,11 @@ class Facts(Statements):
         return [rows.policy_from(row) for row in self._all(query, key=held.key, seq=seq)]
 
 
-_ENTITY = "({0}:Entity {{namespace: $key, normalised: {1}}}) USING INDEX SEEK {0}:Entity(namespace, normalised)"
-_ENDS = {
-    "SUBJECT": _ENTITY,
-    "OBJECT": _ENTITY,
-    "EVIDENCE": "({0}:Episode {{id: {1}}}) USING INDEX SEEK {0}:Episode(id)",
-}
-"""The relationships of a Fact, and how the node at the end of each is found."""
-
-
-def _roles(fresh: FreshFact) -> tuple[str, ...]:
-    return tuple(_ends(fresh))
-
-
-def _ends(fresh: FreshFact) -> dict[str, str]:
-    """What each end of a Fact is found by."""
+def _ends(fresh: FreshFact) -> tuple[str, str | None, str | None]:
+    """What a Fact's subject, object and evidence are found by."""
     fact = fresh.told
-    ends = {"SUBJECT": normalised_name(fact.subject)}
-    if fact.entity is not None:
-        ends["OBJECT"] = normalised_name(fact.entity)
-    return ends | ({"EVIDENCE": fact.episode_id} if fact.episode_id else {})
+    target = None if fact.entity is None else normalised_name(fact.entity)
+    return normalised_name(fact.subject), target, fact.episode_id or None
 
 
 def _fact_columns(fresh: FreshFact) -> dict[str, Any]:
