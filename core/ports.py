@@ -62,7 +62,13 @@ class Record(Protocol):
         ...
 
     def remember(
-        self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], request_id: str = ""
+        self,
+        namespace: str,
+        space: Space,
+        episodes: Sequence[PerceivedEpisode],
+        request_id: str = "",
+        *,
+        bring_back: bool = True,
     ) -> list[Remembered]:
         """Writes all Episodes in one transaction, with their Concepts, term statistics and one outbox entry.
 
@@ -70,7 +76,8 @@ class Record(Protocol):
         (source name, conversation, position, speaker, told_at, text); also within the batch. It writes nothing.
         A `request_id` seen before with the same episodes returns the stored answer; with others it raises
         AlreadyExists (REQUEST_ID_REUSED). A second space in one namespace raises FailedPrecondition
-        (SPACE_MISMATCH).
+        (SPACE_MISMATCH). What was deleted here before, by its id or its words, says so in its answer; it is written
+        again, or with `bring_back` False is not.
         """
         ...
 
@@ -124,8 +131,13 @@ class Record(Protocol):
         """
         ...
 
-    def assert_facts(self, namespace: str, facts: Sequence[NewFact]) -> list[Fact]:
-        """As `assert_fact` for one after the other, each with a seq of its own, in one transaction: all or none."""
+    def assert_facts(
+        self, namespace: str, facts: Sequence[NewFact], *, unless_deleted: Collection[str] = ()
+    ) -> list[Fact]:
+        """As `assert_fact` for one after the other, each with a seq of its own, in one transaction: all or none.
+
+        Raises FailedPrecondition (FACT_DELETED) where a Fact of an id in `unless_deleted` was deleted here.
+        """
         ...
 
     def retract_fact(

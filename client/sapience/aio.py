@@ -257,6 +257,7 @@ class AsyncClient(Session):
         self,
         records: Iterable[memory_pb2.MemoryRecord] | AsyncIterable[memory_pb2.MemoryRecord],
         *,
+        bring_back: bool = False,
         namespace: str | None = None,
         timeout: float | None = None,
     ) -> types.ImportResult:
@@ -265,7 +266,7 @@ class AsyncClient(Session):
         call = self._method("memory", "Import")(**self._options("memory", timeout))
         ending = _Ending(call)
         try:
-            await _write(call, memory.import_opening(self.namespace if namespace is None else namespace))
+            await _write(call, memory.import_opening(self.namespace if namespace is None else namespace, bring_back))
             async for record in _each(records):
                 if call.done():
                     break

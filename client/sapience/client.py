@@ -249,16 +249,20 @@ class Client(Session):
         self,
         records: Iterable[memory_pb2.MemoryRecord],
         *,
+        bring_back: bool = False,
         namespace: str | None = None,
         timeout: float | None = None,
     ) -> types.ImportResult:
-        """Takes what `export` gave, duplicates recognised: ids and `told_at` are kept, commits are this store's own."""
+        """Takes what `export` gave, duplicates recognised: ids and `told_at` are kept, commits are this store's own.
+
+        What was deleted here since it was exported is left out and counted, unless `bring_back`.
+        """
         feed = _Feed(16)
         self._ensure_namespace(namespace, timeout)
         call = self._method("memory", "Import").future(iter(feed), **self._options("memory", timeout))
         feed.attach(call)
         try:
-            feed.send(memory.import_opening(self.namespace if namespace is None else namespace))
+            feed.send(memory.import_opening(self.namespace if namespace is None else namespace, bring_back))
             for record in records:
                 if call.done():
                     break

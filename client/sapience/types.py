@@ -154,11 +154,15 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An Episode is in the record, durably. `duplicate`: it was there already, and `episode_id` is that one's."""
+    """An Episode is in the record, durably. `duplicate`: it was there already, and `episode_id` is that one's.
+
+    `deleted`: it had been deleted before, and is there again.
+    """
 
     episode_id: str
     seq: int
     duplicate: bool
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,12 +388,13 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import wrote, and what was there already."""
+    """What an import wrote, what was there already, and what was left out because it had been deleted here."""
 
     episodes: int
     facts: int
     duplicates: int
     policies: int = 0
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

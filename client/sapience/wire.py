@@ -264,7 +264,7 @@ def read_namespace(value: concept_pb2.Namespace) -> types.Namespace:
 
 def read_remembered(value: memory_pb2.Remembered) -> types.Remembered:
     """What became of an Episode."""
-    return types.Remembered(episode_id=value.episode_id, seq=value.seq, duplicate=value.duplicate)
+    return types.Remembered(value.episode_id, value.seq, value.duplicate, value.deleted)
 
 
 def read_hit(value: memory_pb2.Hit) -> types.Hit:

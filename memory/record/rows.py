@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -125,11 +125,17 @@ def digest(*parts: object) -> str:
 
 
 def sort_out(
-    batch: Sequence[PackedEpisode], known: Mapping[str, tuple[str, int]], seq: int, new_id: Callable[[], str]
+    batch: Sequence[PackedEpisode],
+    known: Mapping[str, tuple[str, int]],
+    seq: int,
+    new_id: Callable[[], str],
+    deleted: Collection[int] = (),
+    bring_back: bool = True,
 ) -> tuple[list[FreshEpisode], list[Remembered]]:
     """Tells the new Episodes of a batch from the duplicates, of the record and of each other.
 
     `known` maps the identities that the record has to (id, seq); `seq` is the commit that the new ones will belong to.
+    `deleted` are the places of those that were deleted before: they are new only with `bring_back`.
     """
     seen = dict(known)
     fresh: list[FreshEpisode] = []
@@ -140,6 +146,9 @@ def sort_out(
         if found is not None:
             answer.append(Remembered(*found, duplicate=True))
             continue
+        if ordinal in deleted and not bring_back:
+            answer.append(Remembered("", 0, deleted=True))
+            continue
         episode_id = packed.told.id or new_id()
         if packed.told.id:
             if episode_id in brought:
@@ -148,7 +157,7 @@ def sort_out(
         concept_ids = tuple(concept_id(episode_id, ordinal) for ordinal in range(len(packed.concepts)))
         fresh.append(FreshEpisode(episode_id, ordinal, packed, concept_ids))
         seen[packed.identity] = (episode_id, seq)
-        answer.append(Remembered(episode_id, seq))
+        answer.append(Remembered(episode_id, seq, deleted=ordinal in deleted))
     return fresh, answer
 
 
@@ -227,7 +236,8 @@ def fact_digest(fact: NewFact) -> str:
 
 def remembered_json(answer: Sequence[Remembered]) -> str:
     """The answer of `remember`, as it is stored for a retry."""
-    return json.dumps([(one.episode_id, one.seq, one.duplicate) for one in answer], separators=(",", ":"))
+    said = [(one.episode_id, one.seq, one.duplicate, one.deleted) for one in answer]
+    return json.dumps(said, separators=(",", ":"))
 
 
 def remembered_from(text: str) -> list[Remembered]:

@@ -7,7 +7,7 @@ other one writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -30,6 +30,7 @@ from core.nouns import (
     TimeToLive,
 )
 from memory.record import rows
+from memory.record.tombstones import Mark
 
 _T = TypeVar("_T")
 
@@ -250,6 +251,34 @@ class Transaction(Protocol):
 
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
         """Keeps that something was deleted, and how much, with no content."""
+        ...
+
+    def secret(self) -> bytes:
+        """What this store alone has, and keeps: the key of digests that are made of words."""
+        ...
+
+    def identities(self, held: Held, episode_ids: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+        """Id and identity of those of these Episodes that exist, or of all in the namespace where None."""
+        ...
+
+    def fact_ids(self, held: Held) -> Iterator[str]:
+        """The ids of all versions of Facts in the namespace."""
+        ...
+
+    def any_buried(self, namespace: str) -> bool:
+        """Whether anything was ever deleted in a namespace of that name."""
+        ...
+
+    def buried(self, namespace: str, marks: Collection[Mark]) -> set[Mark]:
+        """Those of these marks that have a tombstone."""
+        ...
+
+    def bury(self, namespace: str, marks: Collection[Mark], seq: int) -> None:
+        """Adds tombstones; of one that is there already, the later seq stays."""
+        ...
+
+    def unbury(self, namespace: str, marks: Collection[Mark]) -> None:
+        """Takes tombstones off."""
         ...
 
     def outbox(self, limit: int) -> list[OutboxEntry]:

@@ -27,7 +27,7 @@ def import_files(client: sapience.Client, files: Iterable[Path], told_at: dateti
     with _progress() as progress:
         for path, episodes in read:
             bar = progress.add_task(path.name, total=len(episodes))
-            row: dict[str, Any] = {"file": str(path), "remembered": 0, "duplicates": 0, "refused": []}
+            row: dict[str, Any] = {"file": str(path), "remembered": 0, "duplicates": 0, "deleted": 0, "refused": []}
             for number, outcome in enumerate(client.remember_many(episodes), 1):
                 if isinstance(outcome, sapience.SapienceError):
                     row["refused"].append({"number": number, "error": str(outcome)})
@@ -35,6 +35,7 @@ def import_files(client: sapience.Client, files: Iterable[Path], told_at: dateti
                     row["duplicates"] += 1
                 else:
                     row["remembered"] += 1
+                    row["deleted"] += outcome.deleted
                 progress.advance(bar)
             results.append(row)
     for row in results:
@@ -42,6 +43,8 @@ def import_files(client: sapience.Client, files: Iterable[Path], told_at: dateti
             f"{row['file']}: {row['remembered']} remembered, {row['duplicates']} known already, "
             f"{len(row['refused'])} refused"
         )
+        if row["deleted"]:
+            show.err.print(f"  {row['deleted']} of them had been deleted before, and are there again", style="yellow")
         for refused in row["refused"]:
             show.err.print(f"  {refused['number']}: {refused['error']}", style="red")
     return results
@@ -71,7 +74,7 @@ def _write(client: sapience.Client, out: Any) -> int:
     return count
 
 
-def restore_lines(client: sapience.Client, file: Path) -> sapience.ImportResult:
+def restore_lines(client: sapience.Client, file: Path, bring_back: bool = False) -> sapience.ImportResult:
     """Reads what `export_lines` wrote; a line that is broken is named, and nothing after it is taken."""
 
     def records() -> Iterator[memory_pb2.MemoryRecord]:
@@ -84,7 +87,7 @@ def restore_lines(client: sapience.Client, file: Path) -> sapience.ImportResult:
                         f"{file} line {number}: {error}", field=str(file), reason="BAD_FILE"
                     ) from error
 
-    return client.import_(records())
+    return client.import_(records(), bring_back=bring_back)
 
 
 def _progress() -> Progress:

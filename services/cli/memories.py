@@ -53,7 +53,8 @@ def remember(
     if as_json:
         print_json(sapience.to_dict(kept))
     else:
-        show.out.print(f"{'known already as' if kept.duplicate else 'remembered as'} {kept.episode_id}")
+        again = ", which had been deleted before" if kept.deleted else ""
+        show.out.print(f"{'known already as' if kept.duplicate else 'remembered as'} {kept.episode_id}{again}")
 
 
 @app.command()
@@ -101,11 +102,16 @@ def export(
 def restore(
     file: Annotated[Path, typer.Argument(help="What `sapience export` wrote.")],
     namespace: Namespace = "default",
+    bring_back: Annotated[
+        bool, typer.Option("--bring-back", help="Also what was deleted here since it was exported.")
+    ] = False,
 ) -> None:
     """Take back what `sapience export` wrote; what is there already is recognised."""
     from services.cli.importing import restore_lines
 
     with client(namespace) as connected:
-        result = restore_lines(connected, file)
+        result = restore_lines(connected, file, bring_back)
     policies = f"{result.policies} policies, " if result.policies else ""
     show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")
+    if result.deleted:
+        show.out.print(f"{result.deleted} were deleted here before and stay so; --bring-back takes them as well")

@@ -159,6 +159,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         checked: list[Checked],
         request_id: str = "",
         path: Callable[[int], str] = lambda number: f"episodes[{number}]",
+        bring_back: bool = True,
     ) -> list[pb.Remembered]:
         # A request with an id is compared whole with the one it may repeat; else only what is new is encoded.
         told = [] if request_id else [as_told(one) for one in checked]
@@ -172,12 +173,14 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         if fresh:
             new = [checked[place] for place in fresh]
             perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held)
-            kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
+            kept = await self._writes.run(
+                self._record.remember, namespace, space, perceived, request_id, bring_back=bring_back
+            )
             self._drainer.wake()
             for place, one in zip(fresh, kept, strict=True):
                 known[place] = one
         return [
-            pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate)
+            pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate, deleted=one.deleted)
             for one in known
             if one is not None
         ]
@@ -348,13 +351,14 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 if importer is None:
                     importer = Importer(namespace, self._record, self._writes, self._imported)
+                importer.bring_back |= any(item.bring_back for item in batch)
                 await importer.take([item.record for item in batch], self._clock.now())
         if importer is None:
             raise InvalidArgument("the first message names no namespace", field="namespace", reason="BAD_NAMESPACE")
         return importer.result
 
-    async def _imported(self, namespace: str, episodes: list[Checked]) -> list[pb.Remembered]:
-        return await self._remember(namespace, episodes, path=lambda _: "record.episode")
+    async def _imported(self, namespace: str, episodes: list[Checked], bring_back: bool) -> list[pb.Remembered]:
+        return await self._remember(namespace, episodes, path=lambda _: "record.episode", bring_back=bring_back)
 
     async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
         """Counts."""

@@ -6,6 +6,7 @@ transaction that the server asks to repeat, or that found no server, for `RETRY_
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -36,6 +37,7 @@ _UNIQUE = {
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
     "forgotten": ("Forgotten", "audit_id"),
+    "tombstone": ("Tombstone", "namespace", "kind", "digest"),
 }
 _INDEXES = {
     "commit_by_time": ("Commit", "recorded_at"),
@@ -47,6 +49,7 @@ _INDEXES = {
     "episode_archived": ("Episode", "namespace", "archived_seq"),
     "episode_by_end": ("Episode", "namespace", "expires_at"),
     "episode_held": ("Episode", "namespace", "held"),
+    "tombstone_by_commit": ("Tombstone", "namespace", "seq"),
 }
 
 
@@ -110,8 +113,11 @@ class Neo4jServer:
             session.run("CALL db.awaitIndexes(300)").consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.
-            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 SET c.schema = $version"
-            session.run(query, version=SCHEMA_VERSION).consume()
+            query = (
+                "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 "
+                "SET c.schema = $version, c.secret = coalesce(c.secret, $secret)"
+            )
+            session.run(query, version=SCHEMA_VERSION, secret=os.urandom(32)).consume()
 
     def _version(self, session: neo4j.Session) -> int:
         """The version of the schema that stands; 0 where none does. Raises FailedPrecondition for a later one."""
