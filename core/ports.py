@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from core.moving import MovableRecord
 from core.nouns import (
     AsOf,
     ConceptColumns,
@@ -39,7 +40,7 @@ from core.nouns import (
 )
 
 
-class Record(Protocol):
+class Record(MovableRecord, Protocol):
     """The truth: Episodes, Concepts with their vectors, Entities, Facts, and the outbox the index is fed from.
 
     Every write is one transaction, durable when it returns. `seq` counts commits of the whole store, without gaps

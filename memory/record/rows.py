@@ -104,6 +104,13 @@ class FreshEpisode:
     ordinal: int
     packed: PackedEpisode
     concept_ids: tuple[str, ...]
+    numbered: tuple[int, int] | None = None
+    """The seq and time of its own commit, where that is not the one that writes it: it comes from a backup."""
+
+    def columns(self) -> dict[str, int | str]:
+        """What is stored of it, by column."""
+        own = {} if self.numbered is None else {"seq": self.numbered[0], "recorded_at": self.numbered[1]}
+        return {"id": self.id, "ordinal": self.ordinal, **self.packed.columns(), **own}
 
 
 def pack(space: Space, episodes: Sequence[PerceivedEpisode]) -> list[PackedEpisode]:
@@ -456,6 +463,13 @@ def fact_id_taken(fact_id: str) -> SapienceError:
         f"the id {fact_id} belongs to another Fact of this store; import into another store, or without ids",
         reason="FACT_ID_TAKEN",
         field="id",
+    )
+
+
+def bad_backup(namespace: str, what: str) -> SapienceError:
+    """For a backup that cannot be one of ours."""
+    return FailedPrecondition(
+        f"the backup of namespace {namespace!r} is broken: {what}; make another one", reason="BAD_BACKUP"
     )
 
 

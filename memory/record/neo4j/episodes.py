@@ -61,7 +61,7 @@ class Episodes(Statements):
             seq=commit.seq,
             episodes=[
                 {
-                    "columns": {"id": one.id, "ordinal": one.ordinal, **one.packed.columns()},
+                    "columns": one.columns(),
                     "concepts": [
                         {"id": concept_id, "ordinal": ordinal, **concept.columns()}
                         for ordinal, (concept_id, concept) in enumerate(

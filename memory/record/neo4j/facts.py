@@ -15,7 +15,7 @@ from memory.record import rows
 from memory.record.neo4j.statements import Statements
 from memory.record.transaction import FreshFact, Held
 
-_FACT = """
+FACT = """
     MATCH (f)-[:SUBJECT]->(s:Entity)
     OPTIONAL MATCH (f)-[:OBJECT]->(o:Entity)
     OPTIONAL MATCH (f)-[:EVIDENCE]->(e:Episode)
@@ -31,7 +31,7 @@ class Facts(Statements):
     """The part of `Transaction` about Facts."""
 
     def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
-        query = f"MATCH (f:Fact) WHERE f.id IN $ids AND f.namespace = $key {_FACT}"
+        query = f"MATCH (f:Fact) WHERE f.id IN $ids AND f.namespace = $key {FACT}"
         return [rows.fact_from(row) for row in self._all(query, ids=list(ids), key=held.key)]
 
     def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
@@ -100,7 +100,7 @@ class Facts(Statements):
         if relation:
             clauses.append("f.relation = $relation")
             values["relation"] = relation
-        query = f"{start} WHERE {' AND '.join(clauses)} WITH DISTINCT f {_FACT} ORDER BY seq"
+        query = f"{start} WHERE {' AND '.join(clauses)} WITH DISTINCT f {FACT} ORDER BY seq"
         return [rows.fact_from(row) for row in self._all(query, **values)]
 
     def write_policy(self, held: Held, policy: RelationPolicy) -> None:

@@ -50,6 +50,7 @@ _INDEXES = {
     "episode_by_end": ("Episode", "namespace", "expires_at"),
     "episode_held": ("Episode", "namespace", "held"),
     "tombstone_by_commit": ("Tombstone", "namespace", "seq"),
+    "forgotten_by_commit": ("Forgotten", "seq"),
 }
 
 

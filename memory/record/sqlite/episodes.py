@@ -49,10 +49,7 @@ class Episodes(Statements):
             VALUES (:key, :id, :namespace, :identity, :kind, :source_name, :conversation, :position, :speaker, :text,
                     :told_at, :external_id, :recorded_at, :seq, :ordinal)
             """,
-            (
-                {"key": key, "id": one.id, "ordinal": one.ordinal, **one.packed.columns(), **common}
-                for key, one in enumerate(fresh, first)
-            ),
+            ({"key": key, **common, **one.columns()} for key, one in enumerate(fresh, first)),
         )
         self._db.executemany(
             """

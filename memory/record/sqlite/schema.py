@@ -233,6 +233,7 @@ _TOMBSTONES = (
     ) STRICT, WITHOUT ROWID
     """,
     "CREATE INDEX tombstone_by_commit ON tombstone (namespace, seq)",
+    "CREATE INDEX forgotten_by_commit ON forgotten (seq)",
     # One row: what this store has of its own.
     "CREATE TABLE store (key INTEGER PRIMARY KEY CHECK (key = 1), secret BLOB NOT NULL) STRICT",
     "INSERT INTO store (key, secret) VALUES (1, randomblob(32))",
