@@ -347,6 +347,45 @@ class Expiry(StrEnum):
     DELETE = "delete"
 
 
+class IndexRepair(StrEnum):
+    """What is done where the index differs from the record."""
+
+    UNSPECIFIED = "unspecified"
+    CHECK = "check"
+    MEND = "mend"
+    REWRITE = "rewrite"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How a namespace's index differed from the record, and how many points were written so far."""
+
+    namespace: str
+    concepts: int
+    """Concepts that the index should hold."""
+    written: int
+    missing: int
+    foreign: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """What a restore did. `exact`: everything has the number and the time it had; else it was an import."""
+
+    exact: bool
+    seq: int
+    episodes: int
+    facts: int
+    policies: int
+    duplicates: int
+    deleted: int
+    """Things that were left out, because they were deleted later."""
+    replayed: int
+    """Episodes and Facts that were there still, and were deleted again."""
+    indexed: int
+
+
 @dataclass(frozen=True, slots=True)
 class Retained:
     """An Episode and how well it is retained, from 0 to 1; None where nothing was rated."""

@@ -24,9 +24,9 @@ def import_files(client: sapience.Client, files: Iterable[Path], told_at: dateti
     """
     read = [(path, formats.read(path, told_at)) for path in files]
     results = []
-    with _progress() as progress:
+    with progress() as shown:
         for path, episodes in read:
-            bar = progress.add_task(path.name, total=len(episodes))
+            bar = shown.add_task(path.name, total=len(episodes))
             row: dict[str, Any] = {"file": str(path), "remembered": 0, "duplicates": 0, "deleted": 0, "refused": []}
             for number, outcome in enumerate(client.remember_many(episodes), 1):
                 if isinstance(outcome, sapience.SapienceError):
@@ -36,7 +36,7 @@ def import_files(client: sapience.Client, files: Iterable[Path], told_at: dateti
                 else:
                     row["remembered"] += 1
                     row["deleted"] += outcome.deleted
-                progress.advance(bar)
+                shown.advance(bar)
             results.append(row)
     for row in results:
         show.err.print(
@@ -90,7 +90,8 @@ def restore_lines(client: sapience.Client, file: Path, bring_back: bool = False)
     return client.import_(records(), bring_back=bring_back)
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
+    """A bar on standard error."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -96,22 +96,3 @@ def export(
     with client(namespace) as connected:
         count = export_lines(connected, file)
     show.err.print(f"{count} records", style="dim")
-
-
-@app.command("restore")
-def restore(
-    file: Annotated[Path, typer.Argument(help="What `sapience export` wrote.")],
-    namespace: Namespace = "default",
-    bring_back: Annotated[
-        bool, typer.Option("--bring-back", help="Also what was deleted here since it was exported.")
-    ] = False,
-) -> None:
-    """Take back what `sapience export` wrote; what is there already is recognised."""
-    from services.cli.importing import restore_lines
-
-    with client(namespace) as connected:
-        result = restore_lines(connected, file, bring_back)
-    policies = f"{result.policies} policies, " if result.policies else ""
-    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")
-    if result.deleted:
-        show.out.print(f"{result.deleted} were deleted here before and stay so; --bring-back takes them as well")

@@ -82,6 +82,18 @@ def retained(gone: sapience.Archived) -> None:
         out.print(f"       and {gone.episodes - len(gone.retained)} more", style="dim")
 
 
+def restored(done: sapience.RestoreResult) -> None:
+    """What a restore did."""
+    out.print(
+        f"{done.episodes} Episodes, {done.facts} Facts, {done.policies} policies, {done.duplicates} there already; "
+        f"the store is at commit {done.seq}"
+    )
+    if done.deleted or done.replayed:
+        out.print(f"{done.deleted} were deleted later and left out, {done.replayed} deleted again")
+    if not done.exact:
+        out.print("the store has a history of its own: what it took has new numbers and times of recording")
+
+
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """A plain table; the first column to the left, the others to the right."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))

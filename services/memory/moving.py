@@ -3,8 +3,8 @@
 Ids are kept where they are free. In a store that has the same Episodes in another namespace they are not: then the
 Episodes get new ids, Facts get ids derived from theirs, and Facts point to the Episodes' new ids. Either way a second
 import of the same records writes nothing. What was deleted here since is counted and left out, with the Facts that it
-was the evidence of, unless `bring_back` asks for it. A policy is one more version here; it takes the place of what
-counted before.
+was the evidence of, unless `bring_back` asks for it. Policies come with all their
+versions, in order: those that are not here already are added after those that are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from services.memory import facts, holding
 from services.memory.perceiving import Checked
 from services.runtime.worker import Worker
 
+_LAST = 2**63 - 1
+
 Remember = Callable[[str, list[Checked], bool], Awaitable[list[pb.Remembered]]]
 """Namespace, Episodes, and whether what was deleted here is brought back."""
 
@@ -40,11 +42,17 @@ class Importer:
         self._ids_are_taken = False
         self._renamed: dict[str, str] = {}
         """The Episodes' new ids by those they came with, where the two differ."""
+        self._histories: dict[str, list[Contradiction]] = {}
+        """Of each relation the versions that were here before, but for those that the import has passed."""
         self._left_out: set[str] = set()
         """The ids that Episodes came with which were deleted here, and so were not written."""
 
-    async def take(self, records: Sequence[pb.MemoryRecord], now: Micros) -> None:
-        """Writes the Episodes of a batch in one transaction, then its policies and Facts, one by one."""
+    async def take(self, records: Sequence[pb.MemoryRecord], now: Micros) -> dict[str, str]:
+        """Writes the Episodes of a batch in one transaction, then its policies and Facts, one by one.
+
+        Returns the ids of the Episodes that were written, by those that they came with.
+        """
+        written_as: dict[str, str] = {}
         stored = [one.episode for one in records if one.HasField("episode")]
         checked = [facts.check_stored(one, "record.episode", now) for one in stored]
         if checked:
@@ -55,7 +63,9 @@ class Importer:
                 self.result.episodes += not (kept.duplicate or left_out)
                 if left_out:
                     self._left_out.add(episode.id)
-                elif episode.id and kept.episode_id != episode.id:
+                elif not kept.duplicate:
+                    written_as[episode.id] = kept.episode_id
+                if not left_out and episode.id and kept.episode_id != episode.id:
                     self._renamed[episode.id] = kept.episode_id
         for one in records:
             if one.HasField("policy"):
@@ -78,6 +88,7 @@ class Importer:
                     continue
                 self.result.duplicates += not written
                 self.result.facts += written
+        return written_as
 
     async def _episodes(self, checked: list[Checked]) -> list[pb.Remembered]:
         if not self._ids_are_taken:
@@ -90,7 +101,15 @@ class Importer:
         return await self._remember(self._namespace, [replace(one, id="") for one in checked], self.bring_back)
 
     def _set_once(self, relation: str, policy: Contradiction) -> bool:
-        """False where that policy counts already."""
+        """False where that version is there already, after those of its relation that came before it."""
+        if relation not in self._histories:
+            known = self._record.stored_policies(self._namespace, 0, _LAST)
+            self._histories[relation] = [one.policy for one in known if one.relation == relation]
+        left = self._histories[relation]
+        if policy in left:
+            del left[: left.index(policy) + 1]
+            return False
+        left.clear()
         before = {one.relation: one.policy for one in self._record.policies(self._namespace)}
         return self._record.set_policy(self._namespace, relation, policy).policy is not before.get(relation)
 

@@ -20,6 +20,7 @@ from core.ports import Index, Record
 from memory.recall import Recall
 from services import wire
 from services.memory import facts, holding, recalling
+from services.memory.backups import BackupCalls
 from services.memory.drainer import Drainer
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
@@ -35,7 +36,7 @@ MAX_EPISODES = 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
+class Memory(KeepingCalls, BackupCalls, memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
@@ -335,7 +336,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
                 for episode, concepts in part:
                     record = pb.MemoryRecord(episode=wire.stored_to(episode, concepts))
                     yield pb.ExportResponse(record=record)
-            for policy in await worker.run(self._record.policies, namespace, AsOf(seq=up_to)):
+            for policy in await worker.run(self._record.stored_policies, namespace, 0, up_to):
                 yield pb.ExportResponse(record=pb.MemoryRecord(policy=holding.policy_to(policy)))
             for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to)):
                 yield pb.ExportResponse(record=pb.MemoryRecord(fact=wire.fact_to(fact)))

@@ -18,7 +18,7 @@ import sapience
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from sapience import aio, discovery, errors, events, plain, session, types, wire
-from sapience.calls import Description, facts, memory, reasoning, system
+from sapience.calls import Description, facts, memory, moving, reasoning, system
 from sapience.pipeline import Window
 from sapience.v1 import concept_pb2, controller_pb2, memory_pb2, perception_pb2, reasoning_pb2
 
@@ -43,6 +43,8 @@ EVERY_CALL: list[Description] = [
     memory.keeping(["id"]),
     memory.export(),
     memory.stats(),
+    moving.backup(),
+    moving.rebuild_index(),
     facts.assert_fact("Nora", "lives_in", entity="Bremen"),
     facts.retract_fact("id"),
     facts.fact_history("Nora"),

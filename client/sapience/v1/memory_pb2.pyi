@@ -2116,7 +2116,7 @@ class MemoryRecord(_message.Message):
 
     @_builtins.property
     def policy(self) -> _concept_pb2.RelationPolicy:
-        """The policy of a relation, as it was when the export began; its own `recorded_at` and `seq` are not kept."""
+        """A version of a relation's policy, the earlier ones first; its own `recorded_at` and `seq` are not kept."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from sapience.v1 import memory_pb2 as sapience_dot_v1_dot_memory__pb2
+from sapience.v1 import moving_pb2 as sapience_dot_v1_dot_moving__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -167,6 +168,21 @@ class MemoryServiceStub:
                 '/sapience.v1.MemoryService/Import',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.ImportRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.ImportResponse.FromString,
+                _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/sapience.v1.MemoryService/Backup',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.BackupRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.BackupResponse.FromString,
+                _registered_method=True)
+        self.Restore = channel.stream_unary(
+                '/sapience.v1.MemoryService/Restore',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.RestoreResponse.FromString,
+                _registered_method=True)
+        self.RebuildIndex = channel.unary_stream(
+                '/sapience.v1.MemoryService/RebuildIndex',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexResponse.FromString,
                 _registered_method=True)
         self.Stats = channel.unary_unary(
                 '/sapience.v1.MemoryService/Stats',
@@ -365,6 +381,28 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """Streams all that the store or some tenants hold up to a commit, each thing with its own number: a backup.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restore(self, request_iterator, context):
+        """Takes backups, one after the other. The numbers are kept where the store's own commits are those of the backups, as
+        an empty store's are; else it is an import. Broken off, it is done again from its beginning.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildIndex(self, request, context):
+        """Compares the index with the record, mends it or writes it again, while Recall goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stats(self, request, context):
         """Counts, and whether the index agrees with the record.
         """
@@ -504,6 +542,21 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Import,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.ImportRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.ImportResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.BackupRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.BackupResponse.SerializeToString,
+            ),
+            'Restore': grpc.stream_unary_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.RestoreRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.RestoreResponse.SerializeToString,
+            ),
+            'RebuildIndex': grpc.unary_stream_rpc_method_handler(
+                    servicer.RebuildIndex,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexResponse.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -1217,6 +1270,87 @@ class MemoryService:
             '/sapience.v1.MemoryService/Import',
             sapience_dot_v1_dot_memory__pb2.ImportRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.ImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Backup',
+            sapience_dot_v1_dot_moving__pb2.BackupRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restore(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/sapience.v1.MemoryService/Restore',
+            sapience_dot_v1_dot_moving__pb2.RestoreRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.RestoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.MemoryService/RebuildIndex',
+            sapience_dot_v1_dot_moving__pb2.RebuildIndexRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.RebuildIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,
