@@ -85,9 +85,7 @@ def restore(
         chain = backups.Chain(files)
         if verify:
             chain.verify()
-            show.out.print(
-                f"{len(files)} backups up to commit {chain.header.up_to_seq}: every file is as it was written"
-            )
+            show.out.print(f"up to commit {chain.header.up_to_seq}: every file is as it was written")
             return
         seq = _seq(chain, up_to)
         with client("default", "memory") as connected:
