@@ -150,6 +150,31 @@ class Record(MovableRecord, Protocol):
         """
         ...
 
+    def correct_fact(
+        self,
+        namespace: str,
+        fact_id: str,
+        *,
+        entity: str | None = None,
+        literal: str | None = None,
+        start: int | None = None,
+        told_at: int | None = None,
+        request_id: str = "",
+    ) -> list[Fact]:
+        """Takes a statement back and says another object in its place, in one transaction.
+
+        From `start` on, or for as long as that Fact was said to hold. Returns the retraction, the assertion, and what
+        had to be said again. Raises NotFound (FACT_NOT_FOUND), FailedPrecondition (CANNOT_CORRECT).
+        """
+        ...
+
+    def undo_fact(self, namespace: str, *, fact_id: str = "", seq: int = 0, request_id: str = "") -> list[Fact]:
+        """Adds the versions with which the one of that id, or of that commit, counts no more (see `memory.undoing`).
+
+        Raises NotFound (FACT_NOT_FOUND), FailedPrecondition (NOTHING_TO_UNDO, CANNOT_UNDO).
+        """
+        ...
+
     def facts(
         self,
         namespace: str,

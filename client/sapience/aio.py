@@ -197,6 +197,8 @@ class AsyncClient(Session):
 
     assert_fact = _unary(facts.assert_fact)
     retract_fact = _unary(facts.retract_fact)
+    correct_fact = _unary(moving.correct_fact)
+    undo_fact = _unary(moving.undo_fact)
     fact_history = _unary(facts.fact_history)
     neighbours = _unary(facts.neighbours)
     paths = _unary(facts.paths)

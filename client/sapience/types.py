@@ -347,6 +347,15 @@ class Expiry(StrEnum):
     DELETE = "delete"
 
 
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a correction added: what takes the wrong back, what is right, and what had to be said again."""
+
+    retraction: Fact
+    assertion: Fact
+    kept: tuple[Fact, ...] = ()
+
+
 class IndexRepair(StrEnum):
     """What is done where the index differs from the record."""
 

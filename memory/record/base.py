@@ -30,6 +30,7 @@ from core.nouns import (
     TermStatistics,
 )
 from memory.record import burying, rows
+from memory.record.correcting import CorrectingRecord
 from memory.record.keeping import KeepingRecord, check_holds
 from memory.record.moving import MovingRecord
 from memory.record.numbering import held_of as _held
@@ -40,7 +41,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(KeepingRecord, MovingRecord):
+class TransactionalRecord(KeepingRecord, MovingRecord, CorrectingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,

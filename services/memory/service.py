@@ -21,6 +21,7 @@ from memory.recall import Recall
 from services import wire
 from services.memory import facts, holding, recalling
 from services.memory.backups import BackupCalls
+from services.memory.correcting import CorrectingCalls
 from services.memory.drainer import Drainer
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
@@ -36,7 +37,7 @@ MAX_EPISODES = 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(KeepingCalls, BackupCalls, memory_pb2_grpc.MemoryServiceServicer):
+class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(

@@ -45,6 +45,8 @@ EVERY_CALL: list[Description] = [
     memory.stats(),
     moving.backup(),
     moving.rebuild_index(),
+    moving.correct_fact("id", literal="tea"),
+    moving.undo_fact("id"),
     facts.assert_fact("Nora", "lives_in", entity="Bremen"),
     facts.retract_fact("id"),
     facts.fact_history("Nora"),
@@ -91,7 +93,7 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
         rpc = rpc_of(service, name["method"])
         writes = name["method"] in (
             "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-            "SetExpiry",
+            "SetExpiry", "CorrectFact", "UndoFact",
         )  # fmt: skip
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
@@ -477,12 +479,12 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 
 PUBLIC = """
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
-Citation Client Concept ContradictionPolicy DeadlineExceeded Difference DraftRetracted Entity Episode Event Expiry
-Fact FailedPrecondition Forgotten Hit ImportResult Internal Interval InvalidArgument Keeping Model ModelKind Namespace
-NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered ResourceExhausted
-Retained SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thawed Thought
-TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio
-connect errors to_dict
+Citation Client Concept ContradictionPolicy Corrected DeadlineExceeded Difference DraftRetracted Entity Episode Event
+Expiry Fact FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument
+Keeping Model ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled
+RelationPolicy Remembered ResourceExhausted RestoreResult Retained SapienceError ServiceStatus SourceKind Stats
+StopReason Stream SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated
+Unavailable Unimplemented Usage Verdict Wording aio connect errors to_dict
 """.split()
 
 

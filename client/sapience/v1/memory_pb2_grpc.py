@@ -79,6 +79,16 @@ class MemoryServiceStub:
                 request_serializer=sapience_dot_v1_dot_memory__pb2.RetractFactRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.RetractFactResponse.FromString,
                 _registered_method=True)
+        self.CorrectFact = channel.unary_unary(
+                '/sapience.v1.MemoryService/CorrectFact',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.CorrectFactRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.CorrectFactResponse.FromString,
+                _registered_method=True)
+        self.UndoFact = channel.unary_unary(
+                '/sapience.v1.MemoryService/UndoFact',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.UndoFactRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.UndoFactResponse.FromString,
+                _registered_method=True)
         self.FactHistory = channel.unary_unary(
                 '/sapience.v1.MemoryService/FactHistory',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.FactHistoryRequest.SerializeToString,
@@ -249,6 +259,20 @@ class MemoryServiceServicer:
 
     def RetractFact(self, request, context):
         """Takes a statement back from a time on, by adding a version; nothing is overwritten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CorrectFact(self, request, context):
+        """Takes a statement back and says what is right in its place, in one transaction.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoFact(self, request, context):
+        """Takes back that a version was added, by adding versions with which all is believed as before it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -452,6 +476,16 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.RetractFact,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.RetractFactRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.RetractFactResponse.SerializeToString,
+            ),
+            'CorrectFact': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectFact,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.CorrectFactRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.CorrectFactResponse.SerializeToString,
+            ),
+            'UndoFact': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoFact,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.UndoFactRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.UndoFactResponse.SerializeToString,
             ),
             'FactHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.FactHistory,
@@ -784,6 +818,60 @@ class MemoryService:
             '/sapience.v1.MemoryService/RetractFact',
             sapience_dot_v1_dot_memory__pb2.RetractFactRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.RetractFactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectFact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/CorrectFact',
+            sapience_dot_v1_dot_moving__pb2.CorrectFactRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.CorrectFactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoFact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/UndoFact',
+            sapience_dot_v1_dot_moving__pb2.UndoFactRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.UndoFactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class MemoryServiceStub:
     """Adds a version of a Fact. Versions told before it stay as they are."""
     RetractFact: _grpc.UnaryUnaryMultiCallable[_memory_pb2.RetractFactRequest, _memory_pb2.RetractFactResponse]
     """Takes a statement back from a time on, by adding a version; nothing is overwritten."""
+    CorrectFact: _grpc.UnaryUnaryMultiCallable[_moving_pb2.CorrectFactRequest, _moving_pb2.CorrectFactResponse]
+    """Takes a statement back and says what is right in its place, in one transaction."""
+    UndoFact: _grpc.UnaryUnaryMultiCallable[_moving_pb2.UndoFactRequest, _moving_pb2.UndoFactResponse]
+    """Takes back that a version was added, by adding versions with which all is believed as before it."""
     FactHistory: _grpc.UnaryUnaryMultiCallable[_memory_pb2.FactHistoryRequest, _memory_pb2.FactHistoryResponse]
     """Every version of the Facts of a subject, oldest commit first."""
     Neighbours: _grpc.UnaryUnaryMultiCallable[_memory_pb2.NeighboursRequest, _memory_pb2.NeighboursResponse]
@@ -128,6 +132,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Adds a version of a Fact. Versions told before it stay as they are."""
     RetractFact: _aio.UnaryUnaryMultiCallable[_memory_pb2.RetractFactRequest, _memory_pb2.RetractFactResponse]  # type: ignore[assignment]
     """Takes a statement back from a time on, by adding a version; nothing is overwritten."""
+    CorrectFact: _aio.UnaryUnaryMultiCallable[_moving_pb2.CorrectFactRequest, _moving_pb2.CorrectFactResponse]  # type: ignore[assignment]
+    """Takes a statement back and says what is right in its place, in one transaction."""
+    UndoFact: _aio.UnaryUnaryMultiCallable[_moving_pb2.UndoFactRequest, _moving_pb2.UndoFactResponse]  # type: ignore[assignment]
+    """Takes back that a version was added, by adding versions with which all is believed as before it."""
     FactHistory: _aio.UnaryUnaryMultiCallable[_memory_pb2.FactHistoryRequest, _memory_pb2.FactHistoryResponse]  # type: ignore[assignment]
     """Every version of the Facts of a subject, oldest commit first."""
     Neighbours: _aio.UnaryUnaryMultiCallable[_memory_pb2.NeighboursRequest, _memory_pb2.NeighboursResponse]  # type: ignore[assignment]
@@ -247,6 +255,22 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.RetractFactResponse, _abc.Awaitable[_memory_pb2.RetractFactResponse]]:
         """Takes a statement back from a time on, by adding a version; nothing is overwritten."""
+
+    @_abc_1.abstractmethod
+    def CorrectFact(
+        self,
+        request: _moving_pb2.CorrectFactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_moving_pb2.CorrectFactResponse, _abc.Awaitable[_moving_pb2.CorrectFactResponse]]:
+        """Takes a statement back and says what is right in its place, in one transaction."""
+
+    @_abc_1.abstractmethod
+    def UndoFact(
+        self,
+        request: _moving_pb2.UndoFactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_moving_pb2.UndoFactResponse, _abc.Awaitable[_moving_pb2.UndoFactResponse]]:
+        """Takes back that a version was added, by adding versions with which all is believed as before it."""
 
     @_abc_1.abstractmethod
     def FactHistory(

@@ -871,6 +871,7 @@ class CorrectFactResponse(_message.Message):
 
     RETRACTION_FIELD_NUMBER: _builtins.int
     ASSERTION_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def retraction(self) -> _concept_pb2.Fact:
         """The version that takes the wrong statement back."""
@@ -879,15 +880,20 @@ class CorrectFactResponse(_message.Message):
     def assertion(self) -> _concept_pb2.Fact:
         """The version that says what is right."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Fact]:
+        """What was said again: the statement that is wrong for this time, for the time after it, where that was said too."""
+
     def __init__(
         self,
         *,
         retraction: _concept_pb2.Fact | None = ...,
         assertion: _concept_pb2.Fact | None = ...,
+        kept: _abc.Iterable[_concept_pb2.Fact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assertion", b"assertion", "retraction", b"retraction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion", b"assertion", "retraction", b"retraction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assertion", b"assertion", "kept", b"kept", "retraction", b"retraction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -935,12 +941,7 @@ class UndoFactResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    UNDONE_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def undone(self) -> _concept_pb2.Fact:
-        """The version that was undone."""
-
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[_concept_pb2.Fact]:
         """The versions that were added: with them, what was believed before is believed again."""
@@ -948,12 +949,11 @@ class UndoFactResponse(_message.Message):
     def __init__(
         self,
         *,
-        undone: _concept_pb2.Fact | None = ...,
         facts: _abc.Iterable[_concept_pb2.Fact] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["undone", b"undone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
