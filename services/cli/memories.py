@@ -15,13 +15,15 @@ from services.cli.app import TELLS, AsJson, AsOf, Namespace, app, client, moment
 @app.command("import")
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="Files: .txt, .md, .jsonl (speaker, text, time), .json (messages).")
+        list[Path], typer.Argument(help="Files: .txt, .md, .jsonl (speaker, text, time), .json (messages); exports.")
     ],
     namespace: Namespace = "default",
     time: Annotated[str | None, typer.Option(help="When it was told, where the file does not say.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Remember files: text, Markdown, chats. Run it again at any time: what is there already is recognised.
+
+    Also what ChatGPT (conversations.json, or its .zip), mem0 and Graphiti (JSON) export.
 
     `sapience import chat.jsonl notes.md`
     """
