@@ -17,7 +17,9 @@ from core.errors import InvalidArgument
 from services.cli import peers, show
 
 
-def import_files(client: sapience.Client, files: Iterable[Path], told_at: datetime | None) -> list[dict[str, Any]]:
+def import_files(
+    client: sapience.Client, files: Iterable[Path], told_at: datetime | None, bring_back: bool = False
+) -> list[dict[str, Any]]:
     """Reads every file before anything is sent, then remembers them one by one. One row for each file.
 
     Killed at any point, what was acknowledged stays; run again, it is recognised and the rest is added.
@@ -43,7 +45,7 @@ def import_files(client: sapience.Client, files: Iterable[Path], told_at: dateti
                 shown.advance(bar)
             if reading.facts:
                 told = (one.record("" if one.evidence is None else ids[one.evidence]) for one in reading.facts)
-                done = client.import_(told)
+                done = client.import_(told, bring_back=bring_back)
                 row |= {"facts": done.facts, "known_facts": done.duplicates, "deleted_facts": done.deleted}
                 shown.advance(bar, len(reading.facts))
             results.append(row)

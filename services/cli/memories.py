@@ -19,6 +19,7 @@ def import_(
     ],
     namespace: Namespace = "default",
     time: Annotated[str | None, typer.Option(help="When it was told, where the file does not say.")] = None,
+    bring_back: Annotated[bool, typer.Option("--bring-back", help="Also Facts that were deleted here since.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remember files: text, Markdown, chats. Run it again at any time: what is there already is recognised.
@@ -30,7 +31,7 @@ def import_(
     from services.cli.importing import import_files
 
     with client(namespace, *TELLS) as connected:
-        results = import_files(connected, files, moment(time))
+        results = import_files(connected, files, moment(time), bring_back)
     if as_json:
         print_json(results)
 
