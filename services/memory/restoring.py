@@ -32,6 +32,8 @@ OWN_ANYWAY = "default"
 """The tenant that every client makes where there is none: a store with it and nothing else is as good as empty."""
 _LAST = 2**63 - 1
 
+_KINDS = ("header", "episode", "fact", "policy", "keeping", "audit", "tombstones")
+
 T = TypeVar("T")
 
 
@@ -102,6 +104,8 @@ class Restorer:
             found = (one for part in run for one in parts.commits_from(part.commits))
             self._commits += [one for one in found if one.seq <= self._up_to]
             return
+        if kind not in _KINDS:
+            raise parts.bad_backup("it has a part of a kind that this program does not know")
         await self._decide()
         if kind in ("audit", "tombstones"):
             await self._deletions(kind, run)
@@ -111,7 +115,7 @@ class Restorer:
             for part in run:
                 await self._next_backup(part.header.since_seq)
         elif self.exact:
-            await self._put(kind, run)
+            self.put += await self._writes.run(self._put, kind, run)
         else:
             await self._import(kind, run)
 
@@ -181,36 +185,40 @@ class Restorer:
 
     # Into the place it had
 
-    async def _put(self, kind: str, run: list[pb.BackupPart]) -> None:
+    def _put(self, kind: str, run: list[pb.BackupPart]) -> Put:
+        """On the thread that writes: reading the parts takes as long as writing them."""
         record, back = self._record, self._bring_back
         if kind == "episode":
             episodes = [self._as_of_then(parts.episode_from(part.episode)) for part in run]
-            await self._by_namespace(
+            return self._by_namespace(
                 [(one.episode.namespace, one) for one in episodes if one.episode.seq <= self._up_to],
                 lambda namespace, some: record.put_episodes(namespace, some, bring_back=back),
             )
-        elif kind == "fact":
+        if kind == "fact":
             facts = [parts.fact_from(part.fact) for part in run]
-            await self._by_namespace(
+            return self._by_namespace(
                 [(namespace, fact) for namespace, fact in facts if fact.seq <= self._up_to],
                 lambda namespace, some: record.put_facts(namespace, some, bring_back=back),
             )
-        elif kind == "policy":
+        if kind == "policy":
             policies = [parts.policy_from(part.policy) for part in run]
-            await self._by_namespace(
+            return self._by_namespace(
                 [(namespace, one) for namespace, one in policies if one.seq <= self._up_to], record.put_policies
             )
-        elif kind == "keeping" and not self._ahead:
+        if kind == "keeping" and not self._ahead:
             kept = [parts.keeping_from(part.keeping) for part in run]
-            await self._by_namespace([(namespace, self._kept_then(one)) for namespace, one in kept], self._put_kept)
+            return self._by_namespace([(namespace, self._kept_then(one)) for namespace, one in kept], self._put_kept)
+        return Put()
 
-    async def _by_namespace(self, items: list[tuple[str, T]], put: Callable[[str, list[T]], Put]) -> None:
+    def _by_namespace(self, items: list[tuple[str, T]], put: Callable[[str, list[T]], Put]) -> Put:
+        done = Put()
         for namespace, run in groupby(items, lambda one: one[0]):
             some = [one for _, one in run]
             if namespace in self._skipped:
-                self.put.deleted += len(some)
+                done.deleted += len(some)
             else:
-                self.put += await self._writes.run(put, namespace, some)
+                done += put(namespace, some)
+        return done
 
     def _put_kept(self, namespace: str, kept: list[Kept]) -> Put:
         self._record.put_kept(namespace, kept)
@@ -232,7 +240,7 @@ class Restorer:
                 namespace, kept = parts.keeping_from(part.keeping)
                 self._kept[namespace, kept.keeping.episode_id] = self._kept_then(kept)
             return
-        records = [one for part in run for one in self._as_records(kind, part)]
+        records = await self._writes.run(lambda: [one for part in run for one in self._as_records(kind, part)])
         for namespace, some in groupby(records, lambda one: one[0]):
             importer = await self._importer(namespace)
             written = await importer.take([record for _, record in some], self._clock.now())
