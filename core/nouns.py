@@ -181,6 +181,8 @@ class Remembered:
     episode_id: str
     seq: int
     duplicate: bool = False
+    deleted: bool = False
+    """It had been deleted here. It is there again, or where that was not wanted nothing was written: no id then."""
 
 
 @dataclass(frozen=True, slots=True)

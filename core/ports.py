@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from core.moving import MovableRecord
 from core.nouns import (
     AsOf,
     ConceptColumns,
@@ -39,7 +40,7 @@ from core.nouns import (
 )
 
 
-class Record(Protocol):
+class Record(MovableRecord, Protocol):
     """The truth: Episodes, Concepts with their vectors, Entities, Facts, and the outbox the index is fed from.
 
     Every write is one transaction, durable when it returns. `seq` counts commits of the whole store, without gaps
@@ -62,7 +63,13 @@ class Record(Protocol):
         ...
 
     def remember(
-        self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], request_id: str = ""
+        self,
+        namespace: str,
+        space: Space,
+        episodes: Sequence[PerceivedEpisode],
+        request_id: str = "",
+        *,
+        bring_back: bool = True,
     ) -> list[Remembered]:
         """Writes all Episodes in one transaction, with their Concepts, term statistics and one outbox entry.
 
@@ -70,7 +77,8 @@ class Record(Protocol):
         (source name, conversation, position, speaker, told_at, text); also within the batch. It writes nothing.
         A `request_id` seen before with the same episodes returns the stored answer; with others it raises
         AlreadyExists (REQUEST_ID_REUSED). A second space in one namespace raises FailedPrecondition
-        (SPACE_MISMATCH).
+        (SPACE_MISMATCH). What was deleted here before, by its id or its words, says so in its answer; it is written
+        again, or with `bring_back` False is not.
         """
         ...
 
@@ -124,8 +132,13 @@ class Record(Protocol):
         """
         ...
 
-    def assert_facts(self, namespace: str, facts: Sequence[NewFact]) -> list[Fact]:
-        """As `assert_fact` for one after the other, each with a seq of its own, in one transaction: all or none."""
+    def assert_facts(
+        self, namespace: str, facts: Sequence[NewFact], *, unless_deleted: Collection[str] = ()
+    ) -> list[Fact]:
+        """As `assert_fact` for one after the other, each with a seq of its own, in one transaction: all or none.
+
+        Raises FailedPrecondition (FACT_DELETED) where a Fact of an id in `unless_deleted` was deleted here.
+        """
         ...
 
     def retract_fact(
@@ -134,6 +147,31 @@ class Record(Protocol):
         """Adds a retracting version of the statement of that Fact from `start` on (None: it never held).
 
         Raises NotFound (FACT_NOT_FOUND).
+        """
+        ...
+
+    def correct_fact(
+        self,
+        namespace: str,
+        fact_id: str,
+        *,
+        entity: str | None = None,
+        literal: str | None = None,
+        start: int | None = None,
+        told_at: int | None = None,
+        request_id: str = "",
+    ) -> list[Fact]:
+        """Takes a statement back and says another object in its place, in one transaction.
+
+        From `start` on, or for as long as that Fact was said to hold. Returns the retraction, the assertion, and what
+        had to be said again. Raises NotFound (FACT_NOT_FOUND), FailedPrecondition (CANNOT_CORRECT).
+        """
+        ...
+
+    def undo_fact(self, namespace: str, *, fact_id: str = "", seq: int = 0, request_id: str = "") -> list[Fact]:
+        """Adds the versions with which the one of that id, or of that commit, counts no more (see `memory.undoing`).
+
+        Raises NotFound (FACT_NOT_FOUND), FailedPrecondition (NOTHING_TO_UNDO, CANNOT_UNDO).
         """
         ...
 

@@ -76,23 +76,24 @@ class Indexer:
         if foreign:
             self._index.delete(space, namespace, foreign)
         for start in range(0, len(missing), BATCH):
-            self._upsert(space, namespace, missing[start : start + BATCH])
+            self.write(space, namespace, missing[start : start + BATCH])
         return Divergence(len(missing), len(foreign))
+
+    def write(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
+        """Writes the points of Concepts from the record; what is no longer in it, or archived, is left out."""
+        if points := self._points(namespace, concept_ids):
+            self._index.upsert(space, points)
 
     def _write(self, run: Sequence[OutboxEntry]) -> None:
         ids = list(dict.fromkeys(concept for entry in run for concept in entry.concept_ids))
         for start in range(0, len(ids), BATCH):
-            self._upsert(run[0].space, run[0].namespace, ids[start : start + BATCH])
+            self.write(run[0].space, run[0].namespace, ids[start : start + BATCH])
 
     def _delete(self, entry: OutboxEntry) -> None:
         if entry.concept_ids:
             self._index.delete(entry.space, entry.namespace, entry.concept_ids)
         else:
             self._index.drop_namespace(entry.space, entry.namespace)
-
-    def _upsert(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
-        if points := self._points(namespace, concept_ids):
-            self._index.upsert(space, points)
 
     def _points(self, namespace: str, concept_ids: Sequence[str]) -> list[IndexPoint]:
         # A namespace deleted, or a Concept forgotten or archived since, has its own entry further down the outbox.

@@ -24,11 +24,11 @@ import grpc
 import grpc.aio
 
 from sapience import calls, discovery, types, wire
-from sapience.calls import facts, memory, reasoning, system
+from sapience.calls import facts, memory, moving, reasoning, system
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window
 from sapience.session import Session, channel_options, target
-from sapience.v1 import memory_pb2
+from sapience.v1 import memory_pb2, moving_pb2
 
 __all__ = ["AsyncClient", "AsyncStream", "connect"]
 
@@ -191,10 +191,14 @@ class AsyncClient(Session):
     set_time_to_live = _unary(memory.set_time_to_live)
     keeping = _unary(memory.keeping)
     export = _streaming(memory.export)
+    backup = _streaming(moving.backup)
+    rebuild_index = _streaming(moving.rebuild_index)
     stats = _unary(memory.stats)
 
     assert_fact = _unary(facts.assert_fact)
     retract_fact = _unary(facts.retract_fact)
+    correct_fact = _unary(moving.correct_fact)
+    undo_fact = _unary(moving.undo_fact)
     fact_history = _unary(facts.fact_history)
     neighbours = _unary(facts.neighbours)
     paths = _unary(facts.paths)
@@ -257,21 +261,44 @@ class AsyncClient(Session):
         self,
         records: Iterable[memory_pb2.MemoryRecord] | AsyncIterable[memory_pb2.MemoryRecord],
         *,
+        bring_back: bool = False,
         namespace: str | None = None,
         timeout: float | None = None,
     ) -> types.ImportResult:
         """As `Client.import_`; `records` may be an async iterable too."""
         await self._ensure_namespace(namespace, timeout)
-        call = self._method("memory", "Import")(**self._options("memory", timeout))
+        opening = memory.import_opening(self.namespace if namespace is None else namespace, bring_back)
+        response = await self._upload("Import", opening, _each(records), memory.import_record, timeout)
+        return wire.read_plain(types.ImportResult, response)
+
+    async def restore(
+        self,
+        header: moving_pb2.BackupHeader,
+        parts: Iterable[moving_pb2.BackupPart] | AsyncIterable[moving_pb2.BackupPart],
+        *,
+        up_to_seq: int = 0,
+        bring_back: bool = False,
+        timeout: float | None = None,
+    ) -> types.RestoreResult:
+        """As `Client.restore`; `parts` may be an async iterable too."""
+        opening = moving.restore_opening(header, up_to_seq, bring_back)
+        response = await self._upload("Restore", opening, _each(parts), moving.restore_part, timeout)
+        return wire.read_plain(types.RestoreResult, response)
+
+    async def _upload(
+        self, method: str, opening: Any, items: AsyncIterator[T], wrap: Callable[[T], Any], timeout: float | None
+    ) -> Any:
+        """A call of memory that streams requests and gives one response."""
+        call = self._method("memory", method)(**self._options("memory", timeout))
         ending = _Ending(call)
         try:
-            await _write(call, memory.import_opening(self.namespace if namespace is None else namespace))
-            async for record in _each(records):
+            await _write(call, opening)
+            async for item in items:
                 if call.done():
                     break
-                await _write(call, memory.import_record(record))
+                await _write(call, wrap(item))
             await call.done_writing()
-            return wire.read_plain(types.ImportResult, await call)
+            return await call
         except grpc.RpcError as error:
             raise from_rpc(await ending.cause(error), self._where("memory")) from error
         finally:

@@ -14,11 +14,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import grpc
 
 from sapience import calls, discovery, types, wire
-from sapience.calls import facts, memory, reasoning, system
+from sapience.calls import facts, memory, moving, reasoning, system
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window
 from sapience.session import Session, channel_options, target
-from sapience.v1 import memory_pb2
+from sapience.v1 import memory_pb2, moving_pb2
 
 __all__ = ["Client", "Stream", "connect"]
 
@@ -179,10 +179,14 @@ class Client(Session):
     set_time_to_live = _unary(memory.set_time_to_live)
     keeping = _unary(memory.keeping)
     export = _streaming(memory.export)
+    backup = _streaming(moving.backup)
+    rebuild_index = _streaming(moving.rebuild_index)
     stats = _unary(memory.stats)
 
     assert_fact = _unary(facts.assert_fact)
     retract_fact = _unary(facts.retract_fact)
+    correct_fact = _unary(moving.correct_fact)
+    undo_fact = _unary(moving.undo_fact)
     fact_history = _unary(facts.fact_history)
     neighbours = _unary(facts.neighbours)
     paths = _unary(facts.paths)
@@ -249,22 +253,51 @@ class Client(Session):
         self,
         records: Iterable[memory_pb2.MemoryRecord],
         *,
+        bring_back: bool = False,
         namespace: str | None = None,
         timeout: float | None = None,
     ) -> types.ImportResult:
-        """Takes what `export` gave, duplicates recognised: ids and `told_at` are kept, commits are this store's own."""
-        feed = _Feed(16)
+        """Takes what `export` gave, duplicates recognised: ids and `told_at` are kept, commits are this store's own.
+
+        What was deleted here since it was exported is left out and counted, unless `bring_back`.
+        """
         self._ensure_namespace(namespace, timeout)
-        call = self._method("memory", "Import").future(iter(feed), **self._options("memory", timeout))
+        opening = memory.import_opening(self.namespace if namespace is None else namespace, bring_back)
+        response = self._upload("Import", opening, map(memory.import_record, records), timeout)
+        return wire.read_plain(types.ImportResult, response)
+
+    def restore(
+        self,
+        header: moving_pb2.BackupHeader,
+        parts: Iterable[moving_pb2.BackupPart],
+        *,
+        up_to_seq: int = 0,
+        bring_back: bool = False,
+        timeout: float | None = None,
+    ) -> types.RestoreResult:
+        """Takes the parts that `backup` gave: commits first, then audits and tombstones, then the rest.
+
+        `header` is that of the last backup where several follow one another, with `since_seq` of the first. Of what
+        was committed after `up_to_seq` nothing is taken; 0 takes all. What was deleted stays deleted, unless
+        `bring_back`. Broken off, it is done again from its beginning.
+        """
+        opening = moving.restore_opening(header, up_to_seq, bring_back)
+        response = self._upload("Restore", opening, map(moving.restore_part, parts), timeout)
+        return wire.read_plain(types.RestoreResult, response)
+
+    def _upload(self, method: str, opening: Any, requests: Iterable[Any], timeout: float | None) -> Any:
+        """A call of memory that streams requests and gives one response."""
+        feed = _Feed(16)
+        call = self._method("memory", method).future(iter(feed), **self._options("memory", timeout))
         feed.attach(call)
         try:
-            feed.send(memory.import_opening(self.namespace if namespace is None else namespace))
-            for record in records:
+            feed.send(opening)
+            for request in requests:
                 if call.done():
                     break
-                feed.send(memory.import_record(record))
+                feed.send(request)
             feed.end()
-            return wire.read_plain(types.ImportResult, call.result())
+            return call.result()
         except grpc.RpcError as error:
             raise from_rpc(error, self._where("memory")) from error
         finally:

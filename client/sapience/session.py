@@ -31,7 +31,7 @@ _SAFE_TO_RETRY = {
         "ListRelationPolicies", "Timeline", "Stats", "GetKeeping",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
         "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-        "SetExpiry",
+        "SetExpiry", "CorrectFact", "UndoFact",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
     "sapience.v1.ControllerService": ["Status"],

@@ -155,11 +155,15 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An Episode is in the record, durably. `duplicate`: it was there already, and `episode_id` is that one's."""
+    """An Episode is in the record, durably. `duplicate`: it was there already, and `episode_id` is that one's.
+
+    `deleted`: it had been deleted before, and is there again.
+    """
 
     episode_id: str
     seq: int
     duplicate: bool
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +349,54 @@ class Expiry(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a correction added: what takes the wrong back, what is right, and what had to be said again."""
+
+    retraction: Fact
+    assertion: Fact
+    kept: tuple[Fact, ...] = ()
+
+
+class IndexRepair(StrEnum):
+    """What is done where the index differs from the record."""
+
+    UNSPECIFIED = "unspecified"
+    CHECK = "check"
+    MEND = "mend"
+    REWRITE = "rewrite"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How a namespace's index differed from the record, and how many points were written so far."""
+
+    namespace: str
+    concepts: int
+    """Concepts that the index should hold."""
+    written: int
+    missing: int
+    foreign: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """What a restore did. `exact`: everything has the number and the time it had; else it was an import."""
+
+    exact: bool
+    seq: int
+    episodes: int
+    facts: int
+    policies: int
+    duplicates: int
+    deleted: int
+    """Things that were left out, because they were deleted later."""
+    replayed: int
+    """Episodes and Facts that were there still, and were deleted again."""
+    indexed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retained:
     """An Episode and how well it is retained, from 0 to 1; None where nothing was rated."""
 
@@ -385,12 +437,13 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import wrote, and what was there already."""
+    """What an import wrote, what was there already, and what was left out because it had been deleted here."""
 
     episodes: int
     facts: int
     duplicates: int
     policies: int = 0
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sapience import types
 from sapience.errors import Internal, InvalidArgument
-from sapience.v1 import concept_pb2, memory_pb2, reasoning_pb2
+from sapience.v1 import concept_pb2, memory_pb2, moving_pb2, reasoning_pb2
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,6 +29,7 @@ D = TypeVar("D", bound="DataclassInstance")
 
 _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     types.Expiry: (memory_pb2.Expiry, "EXPIRY_"),
+    types.IndexRepair: (moving_pb2.IndexRepair, "INDEX_REPAIR_"),
     types.SourceKind: (concept_pb2.SourceKind, "SOURCE_KIND_"),
     types.ContradictionPolicy: (concept_pb2.ContradictionPolicy, "CONTRADICTION_POLICY_"),
     types.Precision: (concept_pb2.Precision, "PRECISION_"),
@@ -264,7 +265,7 @@ def read_namespace(value: concept_pb2.Namespace) -> types.Namespace:
 
 def read_remembered(value: memory_pb2.Remembered) -> types.Remembered:
     """What became of an Episode."""
-    return types.Remembered(episode_id=value.episode_id, seq=value.seq, duplicate=value.duplicate)
+    return types.Remembered(value.episode_id, value.seq, value.duplicate, value.deleted)
 
 
 def read_hit(value: memory_pb2.Hit) -> types.Hit:

@@ -29,8 +29,10 @@ from core.nouns import (
     StoredConcept,
     TermStatistics,
 )
-from memory.record import rows
+from memory.record import burying, rows
+from memory.record.correcting import CorrectingRecord
 from memory.record.keeping import KeepingRecord, check_holds
+from memory.record.moving import MovingRecord
 from memory.record.numbering import held_of as _held
 from memory.record.numbering import stored_answer as _stored
 from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
@@ -39,7 +41,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(KeepingRecord):
+class TransactionalRecord(KeepingRecord, MovingRecord, CorrectingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -68,6 +70,7 @@ class TransactionalRecord(KeepingRecord):
             check_holds(tx, held, None, "deleted")
             facts = tx.counts(held).facts
             commit = self._commit(tx)
+            burying.bury_all(tx, held, commit)
             tx.delete_namespace(held)
             tx.audit(name, Forgotten(held.episodes, held.concepts, facts, self._ids.new()), commit)
             if held.space is not None:
@@ -79,7 +82,13 @@ class TransactionalRecord(KeepingRecord):
         return episodes
 
     def remember(
-        self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], request_id: str = ""
+        self,
+        namespace: str,
+        space: Space,
+        episodes: Sequence[PerceivedEpisode],
+        request_id: str = "",
+        *,
+        bring_back: bool = True,
     ) -> list[Remembered]:
         with self._after_namespace(namespace):
             batch = rows.pack(space, episodes)  # outside of the transaction: writers wait for one another
@@ -93,13 +102,16 @@ class TransactionalRecord(KeepingRecord):
             rows.check_space(namespace, held.space, space)
             commit = self._next_commit(tx)
             known = tx.known(held, [one.identity for one in batch])
-            fresh, answer = rows.sort_out(batch, known, commit.seq, self._ids.new)
+            deleted = burying.deleted_before(tx, held, batch)
+            fresh, answer = rows.sort_out(batch, known, commit.seq, self._ids.new, deleted, bring_back)
             if fresh:
                 taken = tx.taken([one.id for one in fresh if one.packed.told.id])
                 if taken:
                     raise rows.episode_id_taken(taken)
                 tx.commit(commit)
                 tx.write_episodes(held, space, fresh, commit)
+                if deleted:
+                    burying.bring_back(tx, held, fresh)
                 concept_ids = tuple(one for episode in fresh for one in episode.concept_ids)
                 if concept_ids:
                     tx.outbox_add(OutboxEntry(commit.seq, namespace, space, concept_ids, False, commit.seq))
@@ -170,13 +182,17 @@ class TransactionalRecord(KeepingRecord):
 
         return self._store.write(work)
 
-    def assert_facts(self, namespace: str, facts: Sequence[NewFact]) -> list[Fact]:
+    def assert_facts(
+        self, namespace: str, facts: Sequence[NewFact], *, unless_deleted: Collection[str] = ()
+    ) -> list[Fact]:
         with self._after_namespace(namespace):
             for fact in facts:
                 rows.check_fact(fact)
 
         def work(tx: Transaction) -> list[Fact]:
-            return self._assert(tx, _held(tx, namespace), facts, self._next_commit(tx))
+            held = _held(tx, namespace)
+            burying.check_not_deleted(tx, held, unless_deleted)
+            return self._assert(tx, held, facts, self._next_commit(tx))
 
         return self._store.write(work)
 
@@ -279,6 +295,7 @@ class TransactionalRecord(KeepingRecord):
             held, going, counted = select(tx)
             gone = Forgotten(counted.episodes, counted.concepts, counted.facts, self._ids.new())
             commit = self._commit(tx)
+            burying.bury(tx, held, going, commit)
             tx.delete(held, going)
             tx.audit(namespace, gone, commit)
             if going.concepts and held.space is not None:
@@ -340,6 +357,7 @@ class TransactionalRecord(KeepingRecord):
         if fresh:
             tx.commit(*(one.commit for one in fresh))
             entities = tx.write_facts(held, fresh)
+            burying.bring_facts_back(tx, held, [one.told.id for one in fresh])
             kept = {
                 one.id: rows.fact_made(one.id, one.told, one.commit.recorded_at, one.commit.seq, entities)
                 for one in fresh

@@ -22,7 +22,7 @@ from core.nouns import (
     StoredConcept,
     TimeToLive,
 )
-from memory.record import rows
+from memory.record import burying, rows
 from memory.record.numbering import NumberedRecord, held_of, stored_answer
 from memory.record.transaction import Held, Transaction
 
@@ -104,6 +104,7 @@ class KeepingRecord(NumberedRecord):
             tx.set_archived(held, archived, commit.seq)
             if deleted:
                 going = tx.select(held, deleted, "", "")
+                burying.bury(tx, held, going, commit)
                 tx.delete(held, going)
                 gone = Forgotten(len(going.episodes), len(going.concepts), len(going.facts), self._ids.new())
                 tx.audit(namespace, gone, commit)

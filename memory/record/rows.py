@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -123,6 +123,12 @@ class FreshEpisode:
     ordinal: int
     packed: PackedEpisode
     concept_ids: tuple[str, ...]
+    numbered: tuple[int, int] | None = None
+    """The seq and time of its own commit, where that is not the one that writes it: it comes from a backup."""
+
+    def made(self, recorded_at: int, seq: int) -> tuple[int, int]:
+        """When it was recorded, and by which commit: the one given, unless it has its own."""
+        return (recorded_at, seq) if self.numbered is None else (self.numbered[1], self.numbered[0])
 
 
 def pack(space: Space, episodes: Sequence[PerceivedEpisode]) -> list[PackedEpisode]:
@@ -144,11 +150,17 @@ def digest(*parts: object) -> str:
 
 
 def sort_out(
-    batch: Sequence[PackedEpisode], known: Mapping[str, tuple[str, int]], seq: int, new_id: Callable[[], str]
+    batch: Sequence[PackedEpisode],
+    known: Mapping[str, tuple[str, int]],
+    seq: int,
+    new_id: Callable[[], str],
+    deleted: Collection[int] = (),
+    bring_back: bool = True,
 ) -> tuple[list[FreshEpisode], list[Remembered]]:
     """Tells the new Episodes of a batch from the duplicates, of the record and of each other.
 
     `known` maps the identities that the record has to (id, seq); `seq` is the commit that the new ones will belong to.
+    `deleted` are the places of those that were deleted before: they are new only with `bring_back`.
     """
     seen = dict(known)
     fresh: list[FreshEpisode] = []
@@ -159,6 +171,9 @@ def sort_out(
         if found is not None:
             answer.append(Remembered(*found, duplicate=True))
             continue
+        if ordinal in deleted and not bring_back:
+            answer.append(Remembered("", 0, deleted=True))
+            continue
         episode_id = packed.told.id or new_id()
         if packed.told.id:
             if episode_id in brought:
@@ -167,7 +182,7 @@ def sort_out(
         concept_ids = tuple(concept_id(episode_id, ordinal) for ordinal in range(len(packed.concepts)))
         fresh.append(FreshEpisode(episode_id, ordinal, packed, concept_ids))
         seen[packed.identity] = (episode_id, seq)
-        answer.append(Remembered(episode_id, seq))
+        answer.append(Remembered(episode_id, seq, deleted=ordinal in deleted))
     return fresh, answer
 
 
@@ -246,7 +261,8 @@ def fact_digest(fact: NewFact) -> str:
 
 def remembered_json(answer: Sequence[Remembered]) -> str:
     """The answer of `remember`, as it is stored for a retry."""
-    return json.dumps([(one.episode_id, one.seq, one.duplicate) for one in answer], separators=(",", ":"))
+    said = [(one.episode_id, one.seq, one.duplicate, one.deleted) for one in answer]
+    return json.dumps(said, separators=(",", ":"))
 
 
 def remembered_from(text: str) -> list[Remembered]:
@@ -482,6 +498,13 @@ def fact_id_taken(fact_id: str) -> SapienceError:
         f"the id {fact_id} belongs to another Fact of this store; import into another store, or without ids",
         reason="FACT_ID_TAKEN",
         field="id",
+    )
+
+
+def bad_backup(namespace: str, what: str) -> SapienceError:
+    """For a backup that cannot be one of ours."""
+    return FailedPrecondition(
+        f"the backup of namespace {namespace!r} is broken: {what}; make another one", reason="BAD_BACKUP"
     )
 
 

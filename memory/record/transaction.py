@@ -7,10 +7,11 @@ other one writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from core.moving import Audit, StoredNamespace
 from core.nouns import (
     AsOf,
     ConceptColumns,
@@ -31,6 +32,7 @@ from core.nouns import (
     TimeToLive,
 )
 from memory.record import rows
+from memory.record.tombstones import Buried, Mark
 
 _T = TypeVar("_T")
 
@@ -258,6 +260,92 @@ class Transaction(Protocol):
 
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
         """Keeps that something was deleted, and how much, with no content."""
+        ...
+
+    def secret(self) -> bytes:
+        """What this store alone has, and keeps: the key of digests that are made of words."""
+        ...
+
+    def identities(self, held: Held, episode_ids: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+        """Id and identity of those of these Episodes that exist, or of all in the namespace where None."""
+        ...
+
+    def fact_ids(self, held: Held) -> Iterator[str]:
+        """The ids of all versions of Facts in the namespace."""
+        ...
+
+    def any_buried(self, namespace: str) -> bool:
+        """Whether anything was ever deleted in a namespace of that name."""
+        ...
+
+    def buried(self, namespace: str, marks: Collection[Mark]) -> set[Mark]:
+        """Those of these marks that have a tombstone."""
+        ...
+
+    def bury(self, namespace: str, marks: Collection[Mark], seq: int) -> None:
+        """Adds tombstones; of one that is there already, the later seq stays."""
+        ...
+
+    def unbury(self, namespace: str, marks: Collection[Mark]) -> None:
+        """Takes tombstones off."""
+        ...
+
+    def commit_by(self, seq: int) -> Commit | None:
+        """The last commit up to that one."""
+        ...
+
+    def commits_after(self, after: int, up_to: int, limit: int) -> list[Commit]:
+        """The first ones after it, in order."""
+        ...
+
+    def put_commits(self, commits: Sequence[Commit]) -> None:
+        """Adds those that are not there; the last commit is then the highest of all."""
+        ...
+
+    def clear(self) -> None:
+        """Deletes all namespaces, which hold nothing, what was asked of them, and all commits."""
+        ...
+
+    def stored_namespaces(self) -> list[StoredNamespace]:
+        """All, by name."""
+        ...
+
+    def set_space(self, held: Held, space: Space) -> None:
+        """Sets the namespace's space."""
+        ...
+
+    def ordinals(self, held: Held, episode_ids: Sequence[str]) -> dict[str, int]:
+        """The places of Episodes in their batches."""
+        ...
+
+    def facts_after(self, held: Held, after: int, up_to: int, limit: int) -> list[Fact]:
+        """The first versions after that commit, by seq."""
+        ...
+
+    def policies_after(self, held: Held, after: int, up_to: int) -> list[RelationPolicy]:
+        """All versions after that commit, in any order."""
+        ...
+
+    def reset_kept(self, held: Held, up_to: int) -> None:
+        """Takes archive marks, holds, ends and counts of use off Episodes that were committed by then."""
+        ...
+
+    def audits_after(self, after: int, up_to: int, limit: int) -> list[Audit]:
+        """The first after that commit, by seq; a commit has at most one."""
+        ...
+
+    def audits_known(self, audit_ids: Sequence[str]) -> set[str]:
+        """Those of these that exist."""
+        ...
+
+    def buried_namespaces(self) -> list[str]:
+        """The names that tombstones have, in order."""
+        ...
+
+    def tombstones_after(
+        self, namespace: str, kind: Buried, after: str, later_than: int, limit: int
+    ) -> list[tuple[str, int]]:
+        """The first digests after the one given, with their seq, of those later than a commit."""
         ...
 
     def outbox(self, limit: int) -> list[OutboxEntry]:

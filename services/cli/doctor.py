@@ -146,9 +146,27 @@ def _record(path: Path) -> Finding:
             database.close()
         if verdict != "ok":
             raise SapienceError(f"{path}: {verdict}", reason="BAD_RECORD")
-        return f"{path}, {path.stat().st_size / 2**20:.1f} MiB, sound"
+        return f"{path}, {path.stat().st_size / 2**20:.1f} MiB, sound, {_schema(path)}"
 
-    return _tried("record", look, "restore it from an export: sapience restore FILE")
+    return _tried(
+        "record", look, "open it with the version that wrote it, or restore a backup: sapience restore BACKUP"
+    )
+
+
+def _schema(path: Path) -> str:
+    """The version of the record's tables, and what a start would make of them."""
+    from memory.record.sqlite import file
+    from memory.record.sqlite.schema import MIGRATIONS
+
+    version, known = file.schema_version(path), len(MIGRATIONS)
+    if version > known:
+        raise SapienceError(
+            f"{path} has schema version {version}, and this program knows {known}", reason="SCHEMA_TOO_NEW"
+        )
+    if version in (0, known):  # 0 is a file with nothing in it yet
+        return f"schema {version}"
+    copy = file.before_migration(path, known).name
+    return f"schema {version}: the next start copies it to {copy} and brings it to {known}"
 
 
 def _reachable(what: str, url: str, port: int, variable: str) -> Finding:

@@ -34,8 +34,8 @@ def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
     Raises InvalidArgument (field = the file) for what cannot be read.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise _fault(path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl and .json are read")
-    text = _decoded(path)
+        raise fault(path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl and .json are read")
+    text = decoded(path)
     modified = told_at or datetime.fromtimestamp(path.stat().st_mtime, UTC)
     match path.suffix.lower():
         case ".txt" | ".text":
@@ -48,22 +48,23 @@ def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
             return list(_messages(path, text, modified))
 
 
-def _decoded(path: Path) -> str:
+def decoded(path: Path) -> str:
+    """The text of a file. Raises InvalidArgument where it is not UTF-8, or empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _fault(path, f"cannot be read: {error.strerror}") from error
+        raise fault(path, f"cannot be read: {error.strerror}") from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise _fault(
+        raise fault(
             path,
             f"is not UTF-8: byte {error.start} (line {line}) is 0x{data[error.start]:02x}; "
             f"`iconv -f WINDOWS-1252 -t UTF-8 {path.name}` converts a common encoding",
         ) from error
     if not text.strip():
-        raise _fault(path, "is empty")
+        raise fault(path, "is empty")
     return text
 
 
@@ -119,18 +120,18 @@ def _chat(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        turn = _parsed(path, line, f"line {number}")
+        turn = parsed(path, line, f"line {number}")
         if isinstance(turn, dict) and "messages" in turn:
             yield from _conversation(path, turn, f"{path.stem}/{number}", default, f"line {number}")
             continue
         if not isinstance(turn, dict) or not isinstance(turn.get("text"), str):
-            raise _fault(path, f'line {number} is no turn; write {{"speaker": ..., "text": ..., "time": ...}}')
+            raise fault(path, f'line {number} is no turn; write {{"speaker": ..., "text": ..., "time": ...}}')
         if not turn["text"].strip():
-            raise _fault(path, f'line {number} has an empty "text"')
+            raise fault(path, f'line {number} has an empty "text"')
         yield NewEpisode(
             text=turn["text"],
             speaker=str(turn.get("speaker") or ""),
-            told_at=_time(path, turn.get("time"), default, f"line {number}"),
+            told_at=time_of(path, turn.get("time"), default, f"line {number}"),
             conversation=str(turn.get("conversation") or path.stem),
             position=number - 1,
             source=path.name,
@@ -140,7 +141,7 @@ def _chat(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
 
 
 def _messages(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
-    whole = _parsed(path, text, "the file")
+    whole = parsed(path, text, "the file")
     several = isinstance(whole, list) and bool(whole) and isinstance(whole[0], dict) and "messages" in whole[0]
     conversations = whole if several else [whole]
     for number, conversation in enumerate(conversations, 1):
@@ -152,18 +153,18 @@ def _messages(path: Path, text: str, default: datetime) -> Iterator[NewEpisode]:
 def _conversation(path: Path, whole: Any, name: str, default: datetime, where: str) -> Iterator[NewEpisode]:
     messages = whole.get("messages") if isinstance(whole, dict) else None
     if not isinstance(messages, list) or not messages:
-        raise _fault(path, f'{where} has no "messages" list; OpenAI\'s messages format is read')
+        raise fault(path, f'{where} has no "messages" list; OpenAI\'s messages format is read')
     for place, message in enumerate(messages):
         at = f"{where}, message {place + 1}"
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise _fault(path, f'{at} has no "role"')
+            raise fault(path, f'{at} has no "role"')
         said = _content(path, message.get("content"), at)
         if not said.strip():
             continue  # a call of a tool, say: nothing was told
         yield NewEpisode(
             text=said,
             speaker=str(message.get("name") or message["role"]),
-            told_at=_time(path, message.get("time") or message.get("created_at"), default, at),
+            told_at=time_of(path, message.get("time") or message.get("created_at"), default, at),
             conversation=str(whole.get("id") or name),
             position=place,
             source=path.name,
@@ -182,26 +183,27 @@ def _content(path: Path, content: Any, at: str) -> str:
         parts = [part.get("text") or "" for part in content if isinstance(part, dict) and part.get("type") == "text"]
         if all(isinstance(part, str) for part in parts):
             return "\n".join(parts)
-    raise _fault(path, f'{at} has a "content" that is neither text nor a list of parts')
+    raise fault(path, f'{at} has a "content" that is neither text nor a list of parts')
 
 
-def _parsed(path: Path, text: str, where: str) -> Any:
+def parsed(path: Path, text: str, where: str) -> Any:
+    """A JSON value. Raises InvalidArgument with the place of the fault."""
     try:
         value = json.loads(text)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if "\n" in text else ""
-        raise _fault(path, f"{where} is no JSON: {error.msg} ({line}column {error.colno})") from error
+        raise fault(path, f"{where} is no JSON: {error.msg} ({line}column {error.colno})") from error
     except UnicodeEncodeError as error:
         half = ord(error.object[error.start])
-        raise _fault(path, f"{where} holds half a character: \\u{half:x} without its other half") from error
+        raise fault(path, f"{where} holds half a character: \\u{half:x} without its other half") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists in lists
-        raise _fault(path, f"{where} is no JSON that can be read: {error}") from error
+        raise fault(path, f"{where} is no JSON that can be read: {error}") from error
     return value
 
 
-def _time(path: Path, value: Any, default: datetime, where: str) -> datetime:
+def time_of(path: Path, value: Any, default: datetime, where: str) -> datetime:
     """RFC 3339, or seconds since 1970; UTC where no offset is given."""
     if value is None:
         return default
@@ -211,8 +213,9 @@ def _time(path: Path, value: Any, default: datetime, where: str) -> datetime:
         moment = datetime.fromisoformat(value)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, OSError) as error:
-        raise _fault(path, f"{where} has the time {value!r}; write for example 2026-03-01T18:04:00+01:00") from error
+        raise fault(path, f"{where} has the time {value!r}; write for example 2026-03-01T18:04:00+01:00") from error
 
 
-def _fault(path: Path, what: str) -> InvalidArgument:
+def fault(path: Path, what: str) -> InvalidArgument:
+    """For a file that is broken."""
     return InvalidArgument(f"{path} {what}", field=str(path), reason="BAD_FILE")

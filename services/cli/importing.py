@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,37 +14,61 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sapience.v1 import memory_pb2
 
 from core.errors import InvalidArgument
-from services.cli import formats, show
+from services.cli import peers, show
 
 
-def import_files(client: sapience.Client, files: Iterable[Path], told_at: datetime | None) -> list[dict[str, Any]]:
+def import_files(
+    client: sapience.Client, files: Iterable[Path], told_at: datetime | None, bring_back: bool = False
+) -> list[dict[str, Any]]:
     """Reads every file before anything is sent, then remembers them one by one. One row for each file.
 
     Killed at any point, what was acknowledged stays; run again, it is recognised and the rest is added.
     """
-    read = [(path, formats.read(path, told_at)) for path in files]
+    read = [(path, peers.read(path, told_at)) for path in files]
     results = []
-    with _progress() as progress:
-        for path, episodes in read:
-            bar = progress.add_task(path.name, total=len(episodes))
-            row: dict[str, Any] = {"file": str(path), "remembered": 0, "duplicates": 0, "refused": []}
-            for number, outcome in enumerate(client.remember_many(episodes), 1):
+    with progress() as shown:
+        for path, reading in read:
+            bar = shown.add_task(path.name, total=len(reading.episodes) + len(reading.facts))
+            row: dict[str, Any] = {
+                "file": str(path), "remembered": 0, "duplicates": 0, "deleted": 0, "refused": [], "facts": 0,
+                "known_facts": 0, "deleted_facts": 0, "skipped": dict(reading.skipped),
+            }  # fmt: skip
+            ids: list[str] = []
+            for number, outcome in enumerate(client.remember_many(reading.episodes), 1):
                 if isinstance(outcome, sapience.SapienceError):
                     row["refused"].append({"number": number, "error": str(outcome)})
-                elif outcome.duplicate:
-                    row["duplicates"] += 1
+                    ids.append("")
                 else:
-                    row["remembered"] += 1
-                progress.advance(bar)
+                    row["duplicates" if outcome.duplicate else "remembered"] += 1
+                    row["deleted"] += outcome.deleted
+                    ids.append(outcome.episode_id)
+                shown.advance(bar)
+            if reading.facts:
+                told = (one.record("" if one.evidence is None else ids[one.evidence]) for one in reading.facts)
+                done = client.import_(told, bring_back=bring_back)
+                row |= {"facts": done.facts, "known_facts": done.duplicates, "deleted_facts": done.deleted}
+                shown.advance(bar, len(reading.facts))
             results.append(row)
     for row in results:
-        show.err.print(
-            f"{row['file']}: {row['remembered']} remembered, {row['duplicates']} known already, "
-            f"{len(row['refused'])} refused"
-        )
-        for refused in row["refused"]:
-            show.err.print(f"  {refused['number']}: {refused['error']}", style="red")
+        _say(row)
     return results
+
+
+def _say(row: Mapping[str, Any]) -> None:
+    show.err.print(
+        f"{row['file']}: {row['remembered']} remembered, {row['duplicates']} known already, "
+        f"{len(row['refused'])} refused"
+    )
+    if row["facts"] or row["known_facts"] or row["deleted_facts"]:
+        show.err.print(
+            f"  {row['facts']} Facts, {row['known_facts']} known already, {row['deleted_facts']} deleted here"
+        )
+    if row["deleted"]:
+        show.err.print(f"  {row['deleted']} of them had been deleted before, and are there again", style="yellow")
+    for why, count in row["skipped"].items():
+        show.err.print(f"  not taken: {count} {why}", style="yellow")
+    for refused in row["refused"]:
+        show.err.print(f"  {refused['number']}: {refused['error']}", style="red")
 
 
 def export_lines(client: sapience.Client, file: Path | None) -> int:
@@ -71,7 +95,7 @@ def _write(client: sapience.Client, out: Any) -> int:
     return count
 
 
-def restore_lines(client: sapience.Client, file: Path) -> sapience.ImportResult:
+def restore_lines(client: sapience.Client, file: Path, bring_back: bool = False) -> sapience.ImportResult:
     """Reads what `export_lines` wrote; a line that is broken is named, and nothing after it is taken."""
 
     def records() -> Iterator[memory_pb2.MemoryRecord]:
@@ -84,10 +108,11 @@ def restore_lines(client: sapience.Client, file: Path) -> sapience.ImportResult:
                         f"{file} line {number}: {error}", field=str(file), reason="BAD_FILE"
                     ) from error
 
-    return client.import_(records())
+    return client.import_(records(), bring_back=bring_back)
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
+    """A bar on standard error."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -15,20 +15,23 @@ from services.cli.app import TELLS, AsJson, AsOf, Namespace, app, client, moment
 @app.command("import")
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="Files: .txt, .md, .jsonl (speaker, text, time), .json (messages).")
+        list[Path], typer.Argument(help="Files: .txt, .md, .jsonl (speaker, text, time), .json (messages); exports.")
     ],
     namespace: Namespace = "default",
     time: Annotated[str | None, typer.Option(help="When it was told, where the file does not say.")] = None,
+    bring_back: Annotated[bool, typer.Option("--bring-back", help="Also Facts that were deleted here since.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remember files: text, Markdown, chats. Run it again at any time: what is there already is recognised.
+
+    Also what ChatGPT (conversations.json, or its .zip), mem0 and Graphiti (JSON) export.
 
     `sapience import chat.jsonl notes.md`
     """
     from services.cli.importing import import_files
 
     with client(namespace, *TELLS) as connected:
-        results = import_files(connected, files, moment(time))
+        results = import_files(connected, files, moment(time), bring_back)
     if as_json:
         print_json(results)
 
@@ -53,7 +56,8 @@ def remember(
     if as_json:
         print_json(sapience.to_dict(kept))
     else:
-        show.out.print(f"{'known already as' if kept.duplicate else 'remembered as'} {kept.episode_id}")
+        again = ", which had been deleted before" if kept.deleted else ""
+        show.out.print(f"{'known already as' if kept.duplicate else 'remembered as'} {kept.episode_id}{again}")
 
 
 @app.command()
@@ -95,17 +99,3 @@ def export(
     with client(namespace) as connected:
         count = export_lines(connected, file)
     show.err.print(f"{count} records", style="dim")
-
-
-@app.command("restore")
-def restore(
-    file: Annotated[Path, typer.Argument(help="What `sapience export` wrote.")],
-    namespace: Namespace = "default",
-) -> None:
-    """Take back what `sapience export` wrote; what is there already is recognised."""
-    from services.cli.importing import restore_lines
-
-    with client(namespace) as connected:
-        result = restore_lines(connected, file)
-    policies = f"{result.policies} policies, " if result.policies else ""
-    show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")

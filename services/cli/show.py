@@ -82,6 +82,34 @@ def retained(gone: sapience.Archived) -> None:
         out.print(f"       and {gone.episodes - len(gone.retained)} more", style="dim")
 
 
+def facts(found: Iterable[sapience.Fact]) -> None:
+    """What is said and when it holds; below it the id and the commit, which the next command takes."""
+    for fact in found:
+        target = fact.object.name if isinstance(fact.object, sapience.Entity) else f"“{fact.object}”"
+        said = escape(f"{fact.subject.name} {fact.relation} {target}")
+        start, end = fact.valid.start, fact.valid.end
+        if fact.retracted:
+            held = f"taken back {f'from {when(start)} on' if start else 'altogether'}"
+        else:
+            held = f"from {when(start)} to {when(end)}"
+        trust = "" if fact.trust == 1 else f", trust {fact.trust:.2f}"
+        sign, colour = ("-", "red") if fact.retracted else ("+", "green")
+        out.print(f"[{colour}]{sign}[/{colour}] {said}  [dim]{held}, told {when(fact.told_at)}{trust}[/dim]")
+        out.print(f"    {fact.id}, commit {fact.seq}", style="dim")
+
+
+def restored(done: sapience.RestoreResult) -> None:
+    """What a restore did."""
+    out.print(
+        f"{done.episodes} Episodes, {done.facts} Facts, {done.policies} policies, {done.duplicates} there already; "
+        f"the store is at commit {done.seq}"
+    )
+    if done.deleted or done.replayed:
+        out.print(f"{done.deleted} were deleted later and left out, {done.replayed} deleted again")
+    if not done.exact:
+        out.print("the store has a history of its own: what it took has new numbers and times of recording")
+
+
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """A plain table; the first column to the left, the others to the right."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -15,6 +17,8 @@ from services.runtime import telemetry
 from services.runtime.worker import Worker
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 IDLE_BEFORE_OPTIMIZE_S = 2.0
 """Graphs are built when nothing was written for so long: building takes the index's thread."""
@@ -78,6 +82,10 @@ class Drainer:
         if self._indexed < seq and self._error is not None:
             raise self._error
         return True
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Runs something else that writes to the index on its thread, between two drains."""
+        return await self._worker.run(work)
 
     async def close(self) -> None:
         """Ends the task and its thread. What is not drained waits in the outbox."""

@@ -2,7 +2,9 @@
 
 Ids are kept where they are free. In a store that has the same Episodes in another namespace they are not: then the
 Episodes get new ids, Facts get ids derived from theirs, and Facts point to the Episodes' new ids. Either way a second
-import of the same records writes nothing. A policy is one more version here; it takes the place of what counted before.
+import of the same records writes nothing. What was deleted here since is counted and left out, with the Facts that it
+was the evidence of, unless `bring_back` asks for it. Policies come with all their
+versions, in order: those that are not here already are added after those that are.
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ from dataclasses import replace
 from sapience.v1 import memory_pb2 as pb
 
 from core.clock import Micros
-from core.errors import AlreadyExists
+from core.errors import AlreadyExists, FailedPrecondition
 from core.nouns import Contradiction, NewFact
 from core.ports import Record
 from services.memory import facts, holding
 from services.memory.perceiving import Checked
 from services.runtime.worker import Worker
 
-Remember = Callable[[str, list[Checked]], Awaitable[list[pb.Remembered]]]
+_LAST = 2**63 - 1
+
+Remember = Callable[[str, list[Checked], bool], Awaitable[list[pb.Remembered]]]
+"""Namespace, Episodes, and whether what was deleted here is brought back."""
 
 
 class Importer:
@@ -29,6 +34,7 @@ class Importer:
 
     def __init__(self, namespace: str, record: Record, writes: Worker, remember: Remember) -> None:
         self.result = pb.ImportResponse()
+        self.bring_back = False
         self._namespace = namespace
         self._record = record
         self._writes = writes
@@ -36,16 +42,30 @@ class Importer:
         self._ids_are_taken = False
         self._renamed: dict[str, str] = {}
         """The Episodes' new ids by those they came with, where the two differ."""
+        self._histories: dict[str, list[Contradiction]] = {}
+        """Of each relation the versions that were here before, but for those that the import has passed."""
+        self._left_out: set[str] = set()
+        """The ids that Episodes came with which were deleted here, and so were not written."""
 
-    async def take(self, records: Sequence[pb.MemoryRecord], now: Micros) -> None:
-        """Writes the Episodes of a batch in one transaction, then its policies and Facts, one by one."""
+    async def take(self, records: Sequence[pb.MemoryRecord], now: Micros) -> dict[str, str]:
+        """Writes the Episodes of a batch in one transaction, then its policies and Facts, one by one.
+
+        Returns the ids of the Episodes that were written, by those that they came with.
+        """
+        written_as: dict[str, str] = {}
         stored = [one.episode for one in records if one.HasField("episode")]
         checked = [facts.check_stored(one, "record.episode", now) for one in stored]
         if checked:
             for episode, kept in zip(checked, await self._episodes(checked), strict=True):
+                left_out = not kept.episode_id
                 self.result.duplicates += kept.duplicate
-                self.result.episodes += not kept.duplicate
-                if episode.id and kept.episode_id != episode.id:
+                self.result.deleted += left_out
+                self.result.episodes += not (kept.duplicate or left_out)
+                if left_out:
+                    self._left_out.add(episode.id)
+                elif not kept.duplicate:
+                    written_as[episode.id] = kept.episode_id
+                if not left_out and episode.id and kept.episode_id != episode.id:
                     self._renamed[episode.id] = kept.episode_id
         for one in records:
             if one.HasField("policy"):
@@ -55,36 +75,55 @@ class Importer:
                 self.result.policies += written
             elif one.HasField("fact"):
                 fact = facts.read_stored(one.fact, "record.fact", now)
+                if fact.episode_id and fact.episode_id in self._left_out:
+                    self.result.deleted += 1
+                    continue
                 fact = replace(fact, episode_id=self._renamed.get(fact.episode_id, fact.episode_id))
-                written = await self._writes.run(self._write_once, fact)
+                try:
+                    written = await self._writes.run(self._write_once, fact)
+                except FailedPrecondition as error:
+                    if error.reason != "FACT_DELETED":
+                        raise
+                    self.result.deleted += 1
+                    continue
                 self.result.duplicates += not written
                 self.result.facts += written
+        return written_as
 
     async def _episodes(self, checked: list[Checked]) -> list[pb.Remembered]:
         if not self._ids_are_taken:
             try:
-                return await self._remember(self._namespace, checked)
+                return await self._remember(self._namespace, checked, self.bring_back)
             except AlreadyExists as error:
                 if error.reason != "EPISODE_ID_TAKEN":
                     raise
                 self._ids_are_taken = True
-        return await self._remember(self._namespace, [replace(one, id="") for one in checked])
+        return await self._remember(self._namespace, [replace(one, id="") for one in checked], self.bring_back)
 
     def _set_once(self, relation: str, policy: Contradiction) -> bool:
-        """False where that policy counts already."""
+        """False where that version is there already, after those of its relation that came before it."""
+        if relation not in self._histories:
+            known = self._record.stored_policies(self._namespace, 0, _LAST)
+            self._histories[relation] = [one.policy for one in known if one.relation == relation]
+        left = self._histories[relation]
+        if policy in left:
+            del left[: left.index(policy) + 1]
+            return False
+        left.clear()
         before = {one.relation: one.policy for one in self._record.policies(self._namespace)}
         return self._record.set_policy(self._namespace, relation, policy).policy is not before.get(relation)
 
     def _write_once(self, fact: NewFact) -> bool:
-        """False where that version is there already."""
+        """False where that version is there already. Raises FailedPrecondition (FACT_DELETED)."""
         derived = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._namespace}/{fact.id}")) if fact.id else ""
         present = {known.id for known in self._record.facts(self._namespace, fact.subject, fact.relation)}
         if present & {fact.id, derived}:
             return False
+        ids = () if self.bring_back else (fact.id, derived)
         try:
-            self._record.assert_fact(self._namespace, fact)
+            self._record.assert_facts(self._namespace, [fact], unless_deleted=ids)
         except AlreadyExists as error:
             if error.reason != "FACT_ID_TAKEN":
                 raise
-            self._record.assert_fact(self._namespace, replace(fact, id=derived))
+            self._record.assert_facts(self._namespace, [replace(fact, id=derived)], unless_deleted=ids)
         return True

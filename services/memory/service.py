@@ -21,6 +21,8 @@ from core.ports import Index, Record
 from memory.recall import Recall
 from services import wire
 from services.memory import facts, holding, recalling
+from services.memory.backups import BackupCalls
+from services.memory.correcting import CorrectingCalls
 from services.memory.drainer import Drainer
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
@@ -46,7 +48,7 @@ MAX_EPISODES = 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
+class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
@@ -173,6 +175,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         checked: list[Checked],
         request_id: str = "",
         path: Callable[[int], str] = lambda number: f"episodes[{number}]",
+        bring_back: bool = True,
     ) -> list[pb.Remembered]:
         # A request with an id is compared whole with the one it may repeat; else only what is new is encoded. Where
         # nothing has to be, the record tells what is new when it writes.
@@ -188,12 +191,14 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         if fresh:
             new = [checked[place] for place in fresh]
             perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held, self._reads)
-            kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
+            kept = await self._writes.run(
+                self._record.remember, namespace, space, perceived, request_id, bring_back=bring_back
+            )
             self._drainer.wake()
             for place, one in zip(fresh, kept, strict=True):
                 known[place] = one
         return [
-            pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate)
+            pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate, deleted=one.deleted)
             for one in known
             if one is not None
         ]
@@ -348,7 +353,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
                 for episode, concepts in part:
                     record = pb.MemoryRecord(episode=wire.stored_to(episode, concepts))
                     yield pb.ExportResponse(record=record)
-            for policy in await worker.run(self._record.policies, namespace, AsOf(seq=up_to)):
+            for policy in await worker.run(self._record.stored_policies, namespace, 0, up_to):
                 yield pb.ExportResponse(record=pb.MemoryRecord(policy=holding.policy_to(policy)))
             for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to)):
                 yield pb.ExportResponse(record=pb.MemoryRecord(fact=wire.fact_to(fact)))
@@ -364,13 +369,14 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 if importer is None:
                     importer = Importer(namespace, self._record, self._writes, self._imported)
+                importer.bring_back |= any(item.bring_back for item in batch)
                 await importer.take([item.record for item in batch], self._clock.now())
         if importer is None:
             raise InvalidArgument("the first message names no namespace", field="namespace", reason="BAD_NAMESPACE")
         return importer.result
 
-    async def _imported(self, namespace: str, episodes: list[Checked]) -> list[pb.Remembered]:
-        return await self._remember(namespace, episodes, path=lambda _: "record.episode")
+    async def _imported(self, namespace: str, episodes: list[Checked], bring_back: bool) -> list[pb.Remembered]:
+        return await self._remember(namespace, episodes, path=lambda _: "record.episode", bring_back=bring_back)
 
     async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
         """Counts."""

@@ -61,6 +61,8 @@ class Oracle:
 
     def __init__(self) -> None:
         self.tenants: dict[str, Tenant] = {}
+        self.deleted: set[tuple[str, object]] = set()
+        """Namespace, and the id or the identity of an Episode that was deleted there and not told again."""
         self.entries: list[OutboxEntry] = []
         self.last = 0
 
@@ -77,9 +79,12 @@ class Oracle:
         if tenant.space:
             self.entries.append(OutboxEntry(self.last, name, tenant.space, (), True, self.last))
         del self.tenants[name]
+        self._bury(name, tenant.episodes)
         return len(tenant.episodes)
 
-    def remember(self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode]) -> list[Remembered]:
+    def remember(
+        self, namespace: str, space: Space, episodes: Sequence[PerceivedEpisode], bring_back: bool = True
+    ) -> list[Remembered]:
         tenant = self._tenant(namespace)
         if tenant.space not in (None, space):
             raise FailedPrecondition("", reason="SPACE_MISMATCH")
@@ -92,9 +97,15 @@ class Oracle:
             if identity in known:
                 answer.append(Remembered(*known[identity], duplicate=True))
                 continue
+            again = {(namespace, one.id), (namespace, identity)} & self.deleted
+            if again and not bring_back:
+                answer.append(Remembered("", 0, deleted=True))
+                continue
             known[identity] = (one.id, seq)
-            answer.append(Remembered(one.id, seq))
+            answer.append(Remembered(one.id, seq, deleted=bool(again)))
             fresh.append((place, identity, one))
+        for _, identity, one in fresh:
+            self.deleted -= {(namespace, one.id), (namespace, identity)}
         if fresh:
             self.last, tenant.space = seq, space
         ids = []
@@ -183,6 +194,7 @@ class Oracle:
         if dry_run:
             return gone
         self.last += 1
+        self._bury(namespace, [one for one in tenant.episodes if one.episode.id in going])
         tenant.episodes = [one for one in tenant.episodes if one.episode.id not in going]
         for one in going:
             del tenant.concepts[one]
@@ -239,6 +251,10 @@ class Oracle:
         tenant = self._tenant(namespace)
         wanted = [one.episode for one in tenant.episodes if one.episode.archived_seq > seq >= one.episode.seq]
         return [(one, tenant.concepts[one.id]) for one in sorted(wanted, key=lambda one: (one.archived_seq, one.id))]
+
+    def _bury(self, namespace: str, gone: Sequence[Told]) -> None:
+        for _, identity, episode in gone:
+            self.deleted |= {(namespace, episode.id), (namespace, identity)}
 
     def _check_holds(self, tenant: Tenant, episode_ids: Collection[str]) -> None:
         if any(one in episode_ids for one, _ in tenant.holds):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from old_files import FIRST, oldest
 from record_backends import SPACE, T0, Bench, Place, concept, stated, told
 
 from core.clock import LATEST, ManualClock
@@ -21,7 +22,7 @@ from core.ports import Index, Record
 from memory.index.edge import EdgeIndex
 from memory.indexing import Indexer
 from memory.recall import Recall, RecallQuery, RecallResult
-from memory.record.sqlite import record as sqlite
+from memory.record.sqlite import SqliteRecord
 
 EVERYTHING = EpisodeFilter(kinds=())
 
@@ -338,19 +339,12 @@ def test_uses_add_up_and_the_last_is_kept(record: Record) -> None:
 # What only a file can do.
 
 
-def test_a_file_from_before_keeps_what_it_has_and_can_archive_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_from_before_keeps_what_it_has_and_can_archive_it(tmp_path: Path) -> None:
     clock = ManualClock(T0)
-    path, ids = tmp_path / "record.db", RandomIds(clock, seed=1)
-    with monkeypatch.context() as before:
-        before.setattr(sqlite, "MIGRATIONS", sqlite.MIGRATIONS[:1])
-        old = sqlite.SqliteRecord(path, clock, ids)
-        old.create_namespace("a")
-        (first,) = remember(old, "one")
-        old.close()
-    record = sqlite.SqliteRecord(path, clock, ids)
-    assert record.episodes("a", [first])[first].archived_seq == 0
-    assert record.keepings("a", [first]) == {first: Keeping(first)}
-    assert record.archive("a", [first]).episode_ids == (first,)
+    path = tmp_path / "record.db"
+    oldest(path)
+    record = SqliteRecord(path, clock, RandomIds(clock, seed=1))
+    assert record.episodes("a", [FIRST])[FIRST].archived_seq == 0
+    assert record.keepings("a", [FIRST]) == {FIRST: Keeping(FIRST)}
+    assert record.archive("a", [FIRST]).episode_ids == (FIRST,)
     record.close()

@@ -68,8 +68,8 @@ def valid_time(draw: st.DrawFn) -> Interval:
 
 
 steps = st.one_of(
-    st.tuples(st.just("remember"), namespaces, st.lists(episode(), max_size=5)),
-    st.tuples(st.just("remember"), namespaces, st.lists(episode(), min_size=1, max_size=5)),
+    st.tuples(st.just("remember"), namespaces, st.lists(episode(), max_size=5), st.booleans()),
+    st.tuples(st.just("remember"), namespaces, st.lists(episode(), min_size=1, max_size=5), st.just(True)),
     st.tuples(
         st.just("assert_fact"), namespaces, st.sampled_from(ENTITIES), st.sampled_from(["knows", "likes"]),
         st.sampled_from([*ENTITIES, "=tea", "=milk"]), valid_time(), st.integers(0, 4), st.booleans(),
@@ -128,7 +128,10 @@ class History:
             self.both(lambda: record.delete_namespace(rest[0]), lambda: oracle.delete_namespace(rest[0]))
         elif name == "remember":
             batch = [dataclasses.replace(one, id=f"e{self.count:03}-{9 - n}") for n, one in enumerate(rest[1])]
-            self.both(lambda: record.remember(rest[0], SPACE, batch), lambda: oracle.remember(rest[0], SPACE, batch))
+            self.both(
+                lambda: record.remember(rest[0], SPACE, batch, bring_back=rest[2]),
+                lambda: oracle.remember(rest[0], SPACE, batch, rest[2]),
+            )
         elif name == "assert_fact":
             namespace, subject, relation, target, valid, at, retracted, witness = rest
             fact = stated(

@@ -66,6 +66,8 @@ CALLS: dict[str, Callable[[Record], object]] = {
     "assert_fact": lambda r: r.assert_fact("no", NewFact("", "", Interval(), 0)),
     "retract_fact": lambda r: r.retract_fact("no", "x", None, None),
     "assert_facts": lambda r: r.assert_facts("no", [NewFact("", "", Interval(), 0)]),
+    "correct_fact": lambda r: r.correct_fact("no", "x"),
+    "undo_fact": lambda r: r.undo_fact("no", fact_id="x"),
     "facts": lambda r: r.facts("no"),
     "set_policy": lambda r: r.set_policy("no", "\ud800", Contradiction.SET),
     "policies": lambda r: r.policies("no"),

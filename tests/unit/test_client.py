@@ -18,7 +18,7 @@ import sapience
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from sapience import aio, discovery, errors, events, plain, session, types, wire
-from sapience.calls import Description, facts, memory, reasoning, system
+from sapience.calls import Description, facts, memory, moving, reasoning, system
 from sapience.pipeline import Window
 from sapience.v1 import concept_pb2, controller_pb2, memory_pb2, perception_pb2, reasoning_pb2
 
@@ -43,6 +43,10 @@ EVERY_CALL: list[Description] = [
     memory.keeping(["id"]),
     memory.export(),
     memory.stats(),
+    moving.backup(),
+    moving.rebuild_index(),
+    moving.correct_fact("id", literal="tea"),
+    moving.undo_fact("id"),
     facts.assert_fact("Nora", "lives_in", entity="Bremen"),
     facts.retract_fact("id"),
     facts.fact_history("Nora"),
@@ -89,7 +93,7 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
         rpc = rpc_of(service, name["method"])
         writes = name["method"] in (
             "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-            "SetExpiry",
+            "SetExpiry", "CorrectFact", "UndoFact",
         )  # fmt: skip
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
@@ -475,12 +479,12 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 
 PUBLIC = """
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
-Citation Client Concept ContradictionPolicy DeadlineExceeded Difference DraftRetracted Entity Episode Event Expiry
-Fact FailedPrecondition Forgotten Hit ImportResult Internal Interval InvalidArgument Keeping Model ModelKind Namespace
-NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered ResourceExhausted
-Retained SapienceError ServiceStatus SourceKind Stats StopReason Stream SystemStatus Tensor Thawed Thought
-TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable Unimplemented Usage Verdict Wording aio
-connect errors to_dict
+Citation Client Concept ContradictionPolicy Corrected DeadlineExceeded Difference DraftRetracted Entity Episode Event
+Expiry Fact FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument
+Keeping Model ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled
+RelationPolicy Remembered ResourceExhausted RestoreResult Retained SapienceError ServiceStatus SourceKind Stats
+StopReason Stream SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated
+Unavailable Unimplemented Usage Verdict Wording aio connect errors to_dict
 """.split()
 
 

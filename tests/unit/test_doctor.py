@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from memory.record.sqlite.schema import MIGRATIONS
 from services.cli import doctor
 from services.cli.doctor import Finding
 from services.runtime.settings import Settings
@@ -140,7 +142,7 @@ def test_a_sound_record_is_told_from_a_broken_one(settings):
     database.executemany("INSERT INTO t VALUES (?)", [(f"{number:0200}",) for number in range(500)])
     database.commit()
     database.close()
-    assert found(settings)["record"].detail.endswith("sound")
+    assert "sound" in found(settings)["record"].detail
 
     pages = bytearray(path.read_bytes())
     pages[8192:16384] = bytes(8192)
@@ -151,6 +153,26 @@ def test_a_sound_record_is_told_from_a_broken_one(settings):
 
     path.write_bytes(b"this is no database" * 100)
     assert "not a database" in found(settings)["record"].detail
+
+
+def test_the_schema_of_the_record_is_told_and_what_a_start_would_make_of_it(settings):
+    settings.data_dir.mkdir()
+    path = settings.data_dir / "record.sqlite"
+    known = len(MIGRATIONS)
+    for version, says in (
+        (known, f"schema {known}"),
+        (1, f"schema 1: the next start copies it to record.sqlite.before-{known} and brings it to {known}"),
+    ):
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA user_version = {version}")
+        assert found(settings)["record"].detail.endswith(says)
+        assert ill(found(settings)) == []
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+    findings = found(settings)
+    assert ill(findings) == ["record"]
+    assert "99" in findings["record"].detail
+    assert "version that wrote it" in findings["record"].mend
 
 
 def test_servers_that_do_not_answer_are_named(settings):

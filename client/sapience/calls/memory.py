@@ -308,9 +308,9 @@ def export(
     return Streaming("memory", "Export", request, timeout, namespace is None, lambda response: response.record)
 
 
-def import_opening(namespace: str) -> memory_pb2.ImportRequest:
+def import_opening(namespace: str, bring_back: bool = False) -> memory_pb2.ImportRequest:
     """The first request of an import: it names the namespace and holds nothing, so that an import may be empty."""
-    return wire.message(memory_pb2.ImportRequest, namespace=namespace)
+    return wire.message(memory_pb2.ImportRequest, namespace=namespace, bring_back=bring_back)
 
 
 def import_record(record: memory_pb2.MemoryRecord) -> memory_pb2.ImportRequest:

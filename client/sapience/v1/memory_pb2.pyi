@@ -249,22 +249,26 @@ class Remembered(_message.Message):
     EPISODE_ID_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     episode_id: _builtins.str
     """Its id; for a duplicate, that of the Episode it repeats."""
     seq: _builtins.int
     """The commit it belongs to."""
     duplicate: _builtins.bool
     """True where it was there already, and nothing was written."""
+    deleted: _builtins.bool
+    """True where it had been deleted here before, and now it is told again and there again."""
     def __init__(
         self,
         *,
         episode_id: _builtins.str = ...,
         seq: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
+        deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "episode_id", b"episode_id", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "duplicate", b"duplicate", "episode_id", b"episode_id", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2157,7 +2161,7 @@ class MemoryRecord(_message.Message):
 
     @_builtins.property
     def policy(self) -> _concept_pb2.RelationPolicy:
-        """The policy of a relation, as it was when the export began; its own `recorded_at` and `seq` are not kept."""
+        """A version of a relation's policy, the earlier ones first; its own `recorded_at` and `seq` are not kept."""
 
     def __init__(
         self,
@@ -2220,8 +2224,11 @@ class ImportRequest(_message.Message):
 
     NAMESPACE_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    BRING_BACK_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The tenant: required in the first message; later ones may leave it empty."""
+    bring_back: _builtins.bool
+    """True to bring back what was deleted here since it was exported; counts from the message that says so on."""
     @_builtins.property
     def record(self) -> Global___MemoryRecord:
         """What to take. Ids and told_at are kept; recorded_at and seq are this store's own."""
@@ -2231,10 +2238,11 @@ class ImportRequest(_message.Message):
         *,
         namespace: _builtins.str = ...,
         record: Global___MemoryRecord | None = ...,
+        bring_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bring_back", b"bring_back", "namespace", b"namespace", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2250,6 +2258,7 @@ class ImportResponse(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     DUPLICATES_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """Episodes written."""
     facts: _builtins.int
@@ -2258,6 +2267,8 @@ class ImportResponse(_message.Message):
     """Things that were there already."""
     policies: _builtins.int
     """Policies of relations written."""
+    deleted: _builtins.int
+    """Episodes and versions of Facts that were deleted here before, and so were not written."""
     def __init__(
         self,
         *,
@@ -2265,10 +2276,11 @@ class ImportResponse(_message.Message):
         facts: _builtins.int = ...,
         duplicates: _builtins.int = ...,
         policies: _builtins.int = ...,
+        deleted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicates", b"duplicates", "episodes", b"episodes", "facts", b"facts", "policies", b"policies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "duplicates", b"duplicates", "episodes", b"episodes", "facts", b"facts", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from sapience.v1 import memory_pb2 as sapience_dot_v1_dot_memory__pb2
+from sapience.v1 import moving_pb2 as sapience_dot_v1_dot_moving__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -77,6 +78,16 @@ class MemoryServiceStub:
                 '/sapience.v1.MemoryService/RetractFact',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.RetractFactRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.RetractFactResponse.FromString,
+                _registered_method=True)
+        self.CorrectFact = channel.unary_unary(
+                '/sapience.v1.MemoryService/CorrectFact',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.CorrectFactRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.CorrectFactResponse.FromString,
+                _registered_method=True)
+        self.UndoFact = channel.unary_unary(
+                '/sapience.v1.MemoryService/UndoFact',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.UndoFactRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.UndoFactResponse.FromString,
                 _registered_method=True)
         self.FactHistory = channel.unary_unary(
                 '/sapience.v1.MemoryService/FactHistory',
@@ -168,6 +179,21 @@ class MemoryServiceStub:
                 request_serializer=sapience_dot_v1_dot_memory__pb2.ImportRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.ImportResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/sapience.v1.MemoryService/Backup',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.BackupRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.BackupResponse.FromString,
+                _registered_method=True)
+        self.Restore = channel.stream_unary(
+                '/sapience.v1.MemoryService/Restore',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.RestoreResponse.FromString,
+                _registered_method=True)
+        self.RebuildIndex = channel.unary_stream(
+                '/sapience.v1.MemoryService/RebuildIndex',
+                request_serializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexResponse.FromString,
+                _registered_method=True)
         self.Stats = channel.unary_unary(
                 '/sapience.v1.MemoryService/Stats',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.StatsRequest.SerializeToString,
@@ -233,6 +259,20 @@ class MemoryServiceServicer:
 
     def RetractFact(self, request, context):
         """Takes a statement back from a time on, by adding a version; nothing is overwritten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CorrectFact(self, request, context):
+        """Takes a statement back and says what is right in its place, in one transaction.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoFact(self, request, context):
+        """Takes back that a version was added, by adding versions with which all is believed as before it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -365,6 +405,28 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """Streams all that the store or some tenants hold up to a commit, each thing with its own number: a backup.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restore(self, request_iterator, context):
+        """Takes backups, one after the other. The numbers are kept where the store's own commits are those of the backups, as
+        an empty store's are; else it is an import. Broken off, it is done again from its beginning.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildIndex(self, request, context):
+        """Compares the index with the record, mends it or writes it again, while Recall goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stats(self, request, context):
         """Counts, and whether the index agrees with the record.
         """
@@ -414,6 +476,16 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.RetractFact,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.RetractFactRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.RetractFactResponse.SerializeToString,
+            ),
+            'CorrectFact': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectFact,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.CorrectFactRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.CorrectFactResponse.SerializeToString,
+            ),
+            'UndoFact': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoFact,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.UndoFactRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.UndoFactResponse.SerializeToString,
             ),
             'FactHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.FactHistory,
@@ -504,6 +576,21 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Import,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.ImportRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.ImportResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.BackupRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.BackupResponse.SerializeToString,
+            ),
+            'Restore': grpc.stream_unary_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.RestoreRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.RestoreResponse.SerializeToString,
+            ),
+            'RebuildIndex': grpc.unary_stream_rpc_method_handler(
+                    servicer.RebuildIndex,
+                    request_deserializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_moving__pb2.RebuildIndexResponse.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -731,6 +818,60 @@ class MemoryService:
             '/sapience.v1.MemoryService/RetractFact',
             sapience_dot_v1_dot_memory__pb2.RetractFactRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.RetractFactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectFact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/CorrectFact',
+            sapience_dot_v1_dot_moving__pb2.CorrectFactRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.CorrectFactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoFact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/UndoFact',
+            sapience_dot_v1_dot_moving__pb2.UndoFactRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.UndoFactResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1217,6 +1358,87 @@ class MemoryService:
             '/sapience.v1.MemoryService/Import',
             sapience_dot_v1_dot_memory__pb2.ImportRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.ImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Backup',
+            sapience_dot_v1_dot_moving__pb2.BackupRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restore(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/sapience.v1.MemoryService/Restore',
+            sapience_dot_v1_dot_moving__pb2.RestoreRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.RestoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.MemoryService/RebuildIndex',
+            sapience_dot_v1_dot_moving__pb2.RebuildIndexRequest.SerializeToString,
+            sapience_dot_v1_dot_moving__pb2.RebuildIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,

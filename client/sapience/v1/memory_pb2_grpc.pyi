@@ -6,6 +6,7 @@ Memory: what is kept, as it was told, in time. The record is the truth; the vect
 from collections import abc as _abc
 from grpc import aio as _aio
 from sapience.v1 import memory_pb2 as _memory_pb2
+from sapience.v1 import moving_pb2 as _moving_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -53,6 +54,10 @@ class MemoryServiceStub:
     """Adds a version of a Fact. Versions told before it stay as they are."""
     RetractFact: _grpc.UnaryUnaryMultiCallable[_memory_pb2.RetractFactRequest, _memory_pb2.RetractFactResponse]
     """Takes a statement back from a time on, by adding a version; nothing is overwritten."""
+    CorrectFact: _grpc.UnaryUnaryMultiCallable[_moving_pb2.CorrectFactRequest, _moving_pb2.CorrectFactResponse]
+    """Takes a statement back and says what is right in its place, in one transaction."""
+    UndoFact: _grpc.UnaryUnaryMultiCallable[_moving_pb2.UndoFactRequest, _moving_pb2.UndoFactResponse]
+    """Takes back that a version was added, by adding versions with which all is believed as before it."""
     FactHistory: _grpc.UnaryUnaryMultiCallable[_memory_pb2.FactHistoryRequest, _memory_pb2.FactHistoryResponse]
     """Every version of the Facts of a subject, oldest commit first."""
     Neighbours: _grpc.UnaryUnaryMultiCallable[_memory_pb2.NeighboursRequest, _memory_pb2.NeighboursResponse]
@@ -91,6 +96,14 @@ class MemoryServiceStub:
     """Streams all that a namespace holds."""
     Import: _grpc.StreamUnaryMultiCallable[_memory_pb2.ImportRequest, _memory_pb2.ImportResponse]
     """Takes what Export gave, duplicates recognised."""
+    Backup: _grpc.UnaryStreamMultiCallable[_moving_pb2.BackupRequest, _moving_pb2.BackupResponse]
+    """Streams all that the store or some tenants hold up to a commit, each thing with its own number: a backup."""
+    Restore: _grpc.StreamUnaryMultiCallable[_moving_pb2.RestoreRequest, _moving_pb2.RestoreResponse]
+    """Takes backups, one after the other. The numbers are kept where the store's own commits are those of the backups, as
+    an empty store's are; else it is an import. Broken off, it is done again from its beginning.
+    """
+    RebuildIndex: _grpc.UnaryStreamMultiCallable[_moving_pb2.RebuildIndexRequest, _moving_pb2.RebuildIndexResponse]
+    """Compares the index with the record, mends it or writes it again, while Recall goes on."""
     Stats: _grpc.UnaryUnaryMultiCallable[_memory_pb2.StatsRequest, _memory_pb2.StatsResponse]
     """Counts, and whether the index agrees with the record."""
 
@@ -119,6 +132,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Adds a version of a Fact. Versions told before it stay as they are."""
     RetractFact: _aio.UnaryUnaryMultiCallable[_memory_pb2.RetractFactRequest, _memory_pb2.RetractFactResponse]  # type: ignore[assignment]
     """Takes a statement back from a time on, by adding a version; nothing is overwritten."""
+    CorrectFact: _aio.UnaryUnaryMultiCallable[_moving_pb2.CorrectFactRequest, _moving_pb2.CorrectFactResponse]  # type: ignore[assignment]
+    """Takes a statement back and says what is right in its place, in one transaction."""
+    UndoFact: _aio.UnaryUnaryMultiCallable[_moving_pb2.UndoFactRequest, _moving_pb2.UndoFactResponse]  # type: ignore[assignment]
+    """Takes back that a version was added, by adding versions with which all is believed as before it."""
     FactHistory: _aio.UnaryUnaryMultiCallable[_memory_pb2.FactHistoryRequest, _memory_pb2.FactHistoryResponse]  # type: ignore[assignment]
     """Every version of the Facts of a subject, oldest commit first."""
     Neighbours: _aio.UnaryUnaryMultiCallable[_memory_pb2.NeighboursRequest, _memory_pb2.NeighboursResponse]  # type: ignore[assignment]
@@ -157,6 +174,14 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Streams all that a namespace holds."""
     Import: _aio.StreamUnaryMultiCallable[_memory_pb2.ImportRequest, _memory_pb2.ImportResponse]  # type: ignore[assignment]
     """Takes what Export gave, duplicates recognised."""
+    Backup: _aio.UnaryStreamMultiCallable[_moving_pb2.BackupRequest, _moving_pb2.BackupResponse]  # type: ignore[assignment]
+    """Streams all that the store or some tenants hold up to a commit, each thing with its own number: a backup."""
+    Restore: _aio.StreamUnaryMultiCallable[_moving_pb2.RestoreRequest, _moving_pb2.RestoreResponse]  # type: ignore[assignment]
+    """Takes backups, one after the other. The numbers are kept where the store's own commits are those of the backups, as
+    an empty store's are; else it is an import. Broken off, it is done again from its beginning.
+    """
+    RebuildIndex: _aio.UnaryStreamMultiCallable[_moving_pb2.RebuildIndexRequest, _moving_pb2.RebuildIndexResponse]  # type: ignore[assignment]
+    """Compares the index with the record, mends it or writes it again, while Recall goes on."""
     Stats: _aio.UnaryUnaryMultiCallable[_memory_pb2.StatsRequest, _memory_pb2.StatsResponse]  # type: ignore[assignment]
     """Counts, and whether the index agrees with the record."""
 
@@ -230,6 +255,22 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.RetractFactResponse, _abc.Awaitable[_memory_pb2.RetractFactResponse]]:
         """Takes a statement back from a time on, by adding a version; nothing is overwritten."""
+
+    @_abc_1.abstractmethod
+    def CorrectFact(
+        self,
+        request: _moving_pb2.CorrectFactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_moving_pb2.CorrectFactResponse, _abc.Awaitable[_moving_pb2.CorrectFactResponse]]:
+        """Takes a statement back and says what is right in its place, in one transaction."""
+
+    @_abc_1.abstractmethod
+    def UndoFact(
+        self,
+        request: _moving_pb2.UndoFactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_moving_pb2.UndoFactResponse, _abc.Awaitable[_moving_pb2.UndoFactResponse]]:
+        """Takes back that a version was added, by adding versions with which all is believed as before it."""
 
     @_abc_1.abstractmethod
     def FactHistory(
@@ -376,6 +417,32 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.ImportResponse, _abc.Awaitable[_memory_pb2.ImportResponse]]:
         """Takes what Export gave, duplicates recognised."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _moving_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_moving_pb2.BackupResponse], _abc.AsyncIterator[_moving_pb2.BackupResponse]]:
+        """Streams all that the store or some tenants hold up to a commit, each thing with its own number: a backup."""
+
+    @_abc_1.abstractmethod
+    def Restore(
+        self,
+        request_iterator: _MaybeAsyncIterator[_moving_pb2.RestoreRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_moving_pb2.RestoreResponse, _abc.Awaitable[_moving_pb2.RestoreResponse]]:
+        """Takes backups, one after the other. The numbers are kept where the store's own commits are those of the backups, as
+        an empty store's are; else it is an import. Broken off, it is done again from its beginning.
+        """
+
+    @_abc_1.abstractmethod
+    def RebuildIndex(
+        self,
+        request: _moving_pb2.RebuildIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_moving_pb2.RebuildIndexResponse], _abc.AsyncIterator[_moving_pb2.RebuildIndexResponse]]:
+        """Compares the index with the record, mends it or writes it again, while Recall goes on."""
 
     @_abc_1.abstractmethod
     def Stats(

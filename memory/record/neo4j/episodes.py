@@ -47,7 +47,11 @@ class Episodes(Statements):
         return None if row is None else str(row["id"])
 
     def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
-        told = [{"id": one.id, "ordinal": one.ordinal, **one.packed.columns()} for one in fresh]
+        told = []
+        for one in fresh:
+            recorded_at, seq = one.made(commit.recorded_at, commit.seq)
+            own = {"id": one.id, "ordinal": one.ordinal, "recorded_at": recorded_at, "seq": seq}
+            told.append(own | one.packed.columns())
         parts = [
             [
                 {"id": concept_id, "ordinal": ordinal, **concept.columns()}
@@ -58,7 +62,7 @@ class Episodes(Statements):
         columns = list(told[0])
         query = f"""
             UNWIND $episodes AS row
-            CREATE (e:Episode {{namespace: $key, recorded_at: $at, seq: $seq, {from_list("row", columns)}}})
+            CREATE (e:Episode {{namespace: $key, {from_list("row", columns)}}})
         """
         part = next(chain.from_iterable(parts), None)
         if part is not None:
@@ -69,8 +73,6 @@ class Episodes(Statements):
         self._do(
             query,
             key=held.key,
-            at=commit.recorded_at,
-            seq=commit.seq,
             episodes=[
                 [*one.values(), [[*part.values()] for part in its]] for one, its in zip(told, parts, strict=True)
             ],

@@ -28,7 +28,7 @@ _ENDS_OWN = {
     "episode_id": "e.id",
 }
 _FACT_COLUMNS = {column: f"f.{column}" for column in _OWN} | _ENDS_OWN
-_FACT = f"""
+FACT = f"""
     MATCH (f)-[:SUBJECT]->(s:Entity)
     OPTIONAL MATCH (f)-[:OBJECT]->(o:Entity)
     OPTIONAL MATCH (f)-[:EVIDENCE]->(e:Episode)
@@ -42,7 +42,7 @@ class Facts(Statements):
     """The part of `Transaction` about Facts."""
 
     def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
-        query = f"MATCH (f:Fact) WHERE f.id IN $ids AND f.namespace = $key {_FACT}"
+        query = f"MATCH (f:Fact) WHERE f.id IN $ids AND f.namespace = $key {FACT}"
         return self._facts(query, ids=list(ids), key=held.key)
 
     def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
@@ -111,7 +111,7 @@ class Facts(Statements):
         if relation:
             clauses.append("f.relation = $relation")
             values["relation"] = relation
-        query = f"{start} WHERE {' AND '.join(clauses)} WITH DISTINCT f {_FACT}"
+        query = f"{start} WHERE {' AND '.join(clauses)} WITH DISTINCT f {FACT}"
         return self._facts(query, **values)
 
     def _facts(self, query: str, **values: Any) -> list[Fact]:
@@ -136,9 +136,9 @@ class Facts(Statements):
             WITH s, o, f.relation AS relation, f.literal AS literal, head(collect(f)) AS f
             WHERE NOT f.retracted
             WITH f ORDER BY f.id LIMIT $limit
-            {_FACT} ORDER BY id
+            {FACT}
         """
-        found = self._all(
+        found = self._facts(
             query,
             key=held.key,
             normalised=normalised_name(entity),
@@ -148,7 +148,7 @@ class Facts(Statements):
             contended=sorted(contended),
             limit=limit,
         )
-        return [rows.fact_from(row) for row in found]
+        return sorted(found, key=lambda fact: fact.id)
 
     def write_policy(self, held: Held, policy: RelationPolicy) -> None:
         columns = {"relation": policy.relation, "policy": int(policy.policy)}

@@ -6,6 +6,7 @@ transaction that the server asks to repeat, or that found no server, for `RETRY_
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -36,6 +37,7 @@ _UNIQUE = {
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
     "forgotten": ("Forgotten", "audit_id"),
+    "tombstone": ("Tombstone", "namespace", "kind", "digest"),
 }
 _INDEXES = {
     "commit_by_time": ("Commit", "recorded_at"),
@@ -47,6 +49,8 @@ _INDEXES = {
     "episode_by_archival": ("Episode", "namespace", "archived_seq", "id"),
     "episode_ending": ("Episode", "namespace", "expires_at", "id"),
     "episode_held": ("Episode", "namespace", "held"),
+    "tombstone_by_commit": ("Tombstone", "namespace", "seq"),
+    "forgotten_by_commit": ("Forgotten", "seq"),
 }
 _DROPPED = ("episode_by_place", "episode_archived", "episode_by_end")
 """Indexes of earlier versions, in whose place there are longer ones."""
@@ -114,8 +118,11 @@ class Neo4jServer:
             session.run("CALL db.awaitIndexes(300)").consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.
-            query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 SET c.schema = $version"
-            session.run(query, version=SCHEMA_VERSION).consume()
+            query = (
+                "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 "
+                "SET c.schema = $version, c.secret = coalesce(c.secret, $secret)"
+            )
+            session.run(query, version=SCHEMA_VERSION, secret=os.urandom(32)).consume()
 
     def _version(self, session: neo4j.Session) -> int:
         """The version of the schema that stands; 0 where none does. Raises FailedPrecondition for a later one."""

@@ -59,14 +59,16 @@ class Episodes(Statements):
     def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
         # Keys are given here, so that Concepts can name them with no look-up in between.
         first = self._db.execute("SELECT coalesce(max(key), 0) + 1 FROM episode").fetchone()[0]
-        made = (held.key, commit.recorded_at, commit.seq)
         self._insert_many(
             "episode",
             (
                 *("key", "id", "namespace", "recorded_at", "seq", "ordinal", "identity", "kind", "source_name"),
                 *("conversation", "position", "speaker", "text", "told_at", "external_id"),
             ),
-            [(key, one.id, *made, one.ordinal, *one.packed.values()) for key, one in enumerate(fresh, first)],
+            [
+                (key, one.id, held.key, *one.made(commit.recorded_at, commit.seq), one.ordinal, *one.packed.values())
+                for key, one in enumerate(fresh, first)
+            ],
         )
         self._insert_many(
             "concept",

@@ -16,7 +16,7 @@ from memory.record import rows
 from memory.record.sqlite.statements import GIVEN, Statements
 from memory.record.transaction import FreshFact, Held
 
-_FACT = """
+FACT = """
     SELECT f.*, s.id AS subject_id, s.name AS subject_name, o.id AS object_id, o.name AS object_name,
            e.id AS episode_id
     FROM fact f JOIN entity s ON s.key = f.subject
@@ -54,7 +54,7 @@ class Facts(Statements):
     """The part of `Transaction` about Facts."""
 
     def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
-        query = f"{_FACT} WHERE +f.namespace = ? AND f.id IN {GIVEN}"
+        query = f"{FACT} WHERE +f.namespace = ? AND f.id IN {GIVEN}"
         return [rows.fact_from(row) for row in self._db.execute(query, (held.key, json.dumps(ids)))]
 
     def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
@@ -110,7 +110,7 @@ class Facts(Statements):
         if relation:
             clauses.append("f.relation = ?")
             values.append(relation)
-        query = f"{_FACT} WHERE {' AND '.join(clauses)} ORDER BY f.seq"
+        query = f"{FACT} WHERE {' AND '.join(clauses)} ORDER BY f.seq"
         return [rows.fact_from(row) for row in self._db.execute(query, values)]
 
     def around(self, held: Held, entity: str, as_of: AsOf, contended: Collection[str], limit: int) -> list[Fact]:
@@ -125,7 +125,7 @@ class Facts(Statements):
             "contended": json.dumps(sorted(contended)),
             "limit": limit,
         }
-        query = f"{_FACT} WHERE f.key IN ({_AROUND_BOTH}) ORDER BY f.id"
+        query = f"{FACT} WHERE f.key IN ({_AROUND_BOTH}) ORDER BY f.id"
         return [rows.fact_from(row) for row in self._db.execute(query, values)]
 
     def write_policy(self, held: Held, policy: RelationPolicy) -> None:

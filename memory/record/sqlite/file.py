@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
@@ -21,6 +21,23 @@ BUSY_TIMEOUT_S = 10.0
 
 _CHECKPOINT_PAGES = 4096
 _CHECKPOINT_WAIT_MS = 250  # for readers of other processes; what they hold back leaves the log at a later checkpoint
+
+
+def before_migration(path: Path, version: int) -> Path:
+    """Where a file is copied to before it is brought to a schema version."""
+    return path.with_name(f"{path.name}.before-{version}")
+
+
+def schema_version(path: Path) -> int:
+    """The steps that a file has taken, read only. Raises FailedPrecondition for what is no SQLite file."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return int(db.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        raise FailedPrecondition(
+            f"{path} is not a sound SQLite file ({error}); restore it from a backup or an export",
+            reason="STORE_CORRUPT",
+        ) from error
 
 
 class SqliteFile:
@@ -148,7 +165,7 @@ class SqliteFile:
         connection.close()
 
     def _migrate(self, application_id: int, migrations: Sequence[Sequence[str]]) -> None:
-        """Takes the steps that the file has not taken, all of them or none."""
+        """Takes the steps that the file has not taken, all of them or none. A file that took some is copied before."""
         execute = self._writer.execute
         execute("BEGIN IMMEDIATE")  # a second process that opens the new file waits here, and then finds it made
         try:
@@ -165,6 +182,8 @@ class SqliteFile:
                     "open it with the version that wrote it, or a later one",
                     reason="SCHEMA_TOO_NEW",
                 )
+            if 0 < version < len(migrations):
+                self._copy(before_migration(self.path, len(migrations)))
             for step in migrations[version:]:
                 for statement in step:
                     execute(statement)
@@ -176,6 +195,24 @@ class SqliteFile:
             if self._writer.in_transaction:
                 execute("ROLLBACK")
             raise
+
+    def _copy(self, target: Path) -> None:
+        """Copies the file as it is, whole and synced, or not at all. The writer waits in a transaction meanwhile."""
+        partial = target.with_name(target.name + ".partial")
+        try:
+            partial.unlink(missing_ok=True)
+            os.close(os.open(partial, os.O_RDWR | os.O_CREAT, 0o600))
+            with closing(self._connect()) as source, closing(sqlite3.connect(partial)) as copy:
+                source.backup(copy)
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"the record {self.path} is of an earlier version, and cannot be copied to {target} before it is "
+                f"brought up to date: {error.strerror}; nothing was changed; make room and rights for the copy",
+                reason="STORE_UNREADABLE",
+            ) from error
 
     def _check_open(self) -> None:
         if self._closed:

@@ -21,7 +21,9 @@ from memory.record.sqlite.deleting import Deleting
 from memory.record.sqlite.facts import Facts
 from memory.record.sqlite.file import SqliteFile
 from memory.record.sqlite.keeping import KeptEpisodes
+from memory.record.sqlite.moving import Moving
 from memory.record.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from memory.record.sqlite.tombstones import Tombstones
 from memory.record.transaction import Transaction
 
 _T = TypeVar("_T")
@@ -56,5 +58,5 @@ class _SqliteStore:
         self._file.close()
 
 
-class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting):
+class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting, Tombstones, Moving):
     """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""

@@ -230,5 +230,24 @@ _FACTS_BY_ID = (
     "CREATE INDEX fact_by_statement ON fact (subject, relation, entity, substr(literal, 1, 40), told_at)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID)
+_TOMBSTONES = (
+    # What a deletion leaves beside its audit row: digests of ids, see `memory.record.tombstones`. They name the
+    # namespace in words, since they outlive it, and the commit without a reference, since a restore may be of before.
+    """
+    CREATE TABLE tombstone (
+        namespace TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (namespace, kind, digest)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX tombstone_by_commit ON tombstone (namespace, seq)",
+    "CREATE INDEX forgotten_by_commit ON forgotten (seq)",
+    # One row: what this store has of its own.
+    "CREATE TABLE store (key INTEGER PRIMARY KEY CHECK (key = 1), secret BLOB NOT NULL) STRICT",
+    "INSERT INTO store (key, secret) VALUES (1, randomblob(32))",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""
