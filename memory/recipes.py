@@ -43,6 +43,8 @@ class Recipe:
     """Weight of holding a time or an amount, where the query asks for one."""
     feedback: float = 0.4
     """Weight of the words that the first hits share (pseudo-relevance feedback)."""
+    summary: float = 0.0
+    """Weight of being quoted by a summary that matches (`memory.votes`); `sapience bench dream` says what it brings."""
     apart: float = 0.3
     """What a hit loses for each turn beside it that is ranked above."""
     strip_names: bool = True
@@ -61,6 +63,7 @@ RECIPES = MappingProxyType(
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),
+            Recipe("dreams", summary=0.3),
         )
     }
 )

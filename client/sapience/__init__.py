@@ -16,6 +16,17 @@ from __future__ import annotations
 from sapience import aio, errors
 from sapience.aio import AsyncClient, AsyncStream
 from sapience.client import Client, Stream, connect
+from sapience.dreams import (
+    DiffLine,
+    Dream,
+    DreamBudget,
+    DreamChange,
+    DreamChangeState,
+    DreamDiff,
+    DreamKind,
+    DreamState,
+    Sign,
+)
 from sapience.errors import (
     AlreadyExists,
     Cancelled,
@@ -103,8 +114,16 @@ __all__ = [
     "Concept",
     "ContradictionPolicy",
     "DeadlineExceeded",
+    "DiffLine",
     "Difference",
     "DraftRetracted",
+    "Dream",
+    "DreamBudget",
+    "DreamChange",
+    "DreamChangeState",
+    "DreamDiff",
+    "DreamKind",
+    "DreamState",
     "Entity",
     "Episode",
     "Event",
@@ -134,6 +153,7 @@ __all__ = [
     "Retained",
     "SapienceError",
     "ServiceStatus",
+    "Sign",
     "SourceKind",
     "Stats",
     "StopReason",

@@ -2,7 +2,7 @@
 
 A backend brings a `Store` with the small steps of `Transaction`. All that could make two backends differ is decided
 here or in `rows`: the numbering of commits, duplicates, retries, what a deletion takes, which error comes first. How
-long Episodes are kept is in `keeping`.
+long Episodes are kept is in `keeping`, and how Dreams change them in `dreams`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from core.nouns import (
     TermStatistics,
 )
 from memory.record import rows
-from memory.record.keeping import KeepingRecord, check_holds
+from memory.record.derived import link_sources, select_with_derived
+from memory.record.dreams import DreamingRecord
+from memory.record.keeping import check_holds
 from memory.record.numbering import held_of as _held
 from memory.record.numbering import stored_answer as _stored
 from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
@@ -39,7 +41,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(KeepingRecord):
+class TransactionalRecord(DreamingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -100,6 +102,7 @@ class TransactionalRecord(KeepingRecord):
                     raise rows.episode_id_taken(taken)
                 tx.commit(commit)
                 tx.write_episodes(held, space, fresh, commit)
+                link_sources(tx, held, fresh)
                 concept_ids = tuple(one for episode in fresh for one in episode.concept_ids)
                 if concept_ids:
                     tx.outbox_add(OutboxEntry(commit.seq, namespace, space, concept_ids, False, commit.seq))
@@ -263,7 +266,7 @@ class TransactionalRecord(KeepingRecord):
 
         def select(tx: Transaction) -> tuple[Held, Going, Forgotten]:
             held = _held(tx, namespace)
-            going = tx.select(held, episode_ids, speaker, conversation)
+            going = select_with_derived(tx, held, episode_ids, speaker, conversation)
             check_holds(tx, held, going.episodes, "deleted")
             return held, going, Forgotten(len(going.episodes), len(going.concepts), len(going.facts))
 

@@ -212,6 +212,7 @@ def remember_digest(episodes: Sequence[PerceivedEpisode]) -> str:
     return digest(
         *(
             (e.id, e.source.kind, e.source.name, e.conversation, e.position, e.speaker, e.text, e.external_id)
+            + ((e.derived_from,) if e.derived_from else ())
             for e in episodes
         )
     )

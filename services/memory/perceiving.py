@@ -19,6 +19,7 @@ from services.runtime.client import Link
 
 MAX_CONCEPTS_A_CALL = 1024
 MAX_NAME = 256
+MAX_SOURCES = 1024
 
 
 class Encoder(Protocol):
@@ -72,6 +73,11 @@ def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
     if message.position < 0:
         raise InvalidArgument(f"{path}.position is {message.position}; places count from 0", field=f"{path}.position")
     wire.source_from(message.source, f"{path}.source")
+    if len(message.derived_from) > MAX_SOURCES:
+        raise InvalidArgument(
+            f"{path}.derived_from holds {len(message.derived_from)}; at most {MAX_SOURCES} are taken",
+            field=f"{path}.derived_from",
+        )
     told_at = wire.told_at(message.told_at if message.HasField("told_at") else None, now, f"{path}.told_at")
     if not message.concepts:
         if message.HasField("vectors"):
@@ -145,4 +151,5 @@ def as_told(episode: Checked) -> PerceivedEpisode:
         speaker=message.speaker,
         external_id=message.external_id,
         id=episode.id,
+        derived_from=tuple(message.derived_from),
     )

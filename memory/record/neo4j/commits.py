@@ -22,6 +22,8 @@ _CONTENT = {
     "Term": "term",
     "Speaker": "name",
     "Request": "request_id",
+    "Dream": "id",
+    "DreamChange": "dream",
     "RelationPolicy": "relation",
 }
 _ARCHIVED = "WHERE e.archived_seq > 0"

@@ -15,7 +15,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -35,6 +35,9 @@ _UNIQUE = {
     "relation_policy": ("RelationPolicy", "namespace", "relation", "seq"),
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
+    "dream": ("Dream", "namespace", "id"),
+    "dream_number": ("Dream", "namespace", "number"),
+    "dream_change": ("DreamChange", "namespace", "dream", "ordinal"),
     "forgotten": ("Forgotten", "audit_id"),
 }
 _INDEXES = {
@@ -46,6 +49,8 @@ _INDEXES = {
     "outbox_by_namespace": ("Outbox", "namespace"),
     "episode_archived": ("Episode", "namespace", "archived_seq"),
     "episode_by_end": ("Episode", "namespace", "expires_at"),
+    "dream_by_state": ("Dream", "state"),
+    "dream_change_by_kind": ("DreamChange", "namespace", "kind", "state"),
     "episode_held": ("Episode", "namespace", "held"),
 }
 

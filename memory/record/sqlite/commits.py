@@ -51,7 +51,10 @@ class Commits(Statements):
         self._db.execute("INSERT INTO namespace (key, name, created_at) VALUES (?, ?, ?)", values)
 
     def delete_namespace(self, held: Held) -> None:
+        of_it = "SELECT key FROM episode WHERE namespace = ?"
+        self._db.execute(f"DELETE FROM derived WHERE episode IN ({of_it})", (held.key,))
         for table in (
+            *("dream_change", "dream"),
             *("hold", "fact", "entity_name", "entity", "relation_policy"),
             *("concept", "episode", "term", "speaker", "request"),
         ):

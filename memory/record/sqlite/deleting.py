@@ -75,6 +75,8 @@ class Deleting(Statements):
                 self._db.execute("DELETE FROM entity_name WHERE entity = ?", (key,))
                 self._db.execute("DELETE FROM entity WHERE key = ?", (key,))
         self._db.execute(f"DELETE FROM concept WHERE namespace = ? AND id IN {GIVEN}", (held.key, concepts))
+        keys = f"(SELECT key FROM episode WHERE id IN {GIVEN})"
+        self._db.execute(f"DELETE FROM derived WHERE episode IN {keys} OR source IN {keys}", (episodes, episodes))
         self._db.execute(f"DELETE FROM episode WHERE id IN {GIVEN}", (episodes,))
         self._db.execute(
             "UPDATE namespace SET episodes = episodes - ?, concepts = concepts - ? WHERE key = ?",
