@@ -63,7 +63,7 @@ RECIPES = MappingProxyType(
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),
-            Recipe("dreams", summary=0.3),
+            Recipe("dreams", summary=0.2),
         )
     }
 )

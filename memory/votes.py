@@ -15,7 +15,7 @@ from core.nouns import AsOf, Episode, EpisodeFilter, Float32, SourceKind, Space
 from core.ports import Index, Record
 from memory.fusion import Channel
 
-SUMMARIES = 10
+SUMMARIES = 3
 """Concepts of summaries that vote."""
 
 

@@ -152,7 +152,8 @@ class TransactionalRecord(DreamingRecord):
     def term_statistics(self, namespace: str, terms: Sequence[int]) -> TermStatistics:
         def work(tx: Transaction) -> TermStatistics:
             held = _held(tx, namespace)
-            return TermStatistics(held.concepts, tx.document_frequency(held, [int(term) for term in terms]))
+            frequency = tx.document_frequency(held, [int(term) for term in terms])
+            return TermStatistics(held.concepts - held.dreamt, frequency)
 
         return self._store.read(work)
 

@@ -157,6 +157,11 @@ def speaker_counts(fresh: Sequence[FreshEpisode]) -> Counter[str]:
     return Counter(episode.packed.told.speaker for episode in fresh if episode.packed.told.speaker)
 
 
+def dreamt_counts(fresh: Sequence[FreshEpisode]) -> int:
+    """How many of their Concepts are of Episodes that Dreams wrote."""
+    return sum(len(one.concept_ids) for one in fresh if one.packed.told.source.kind is SourceKind.DREAM)
+
+
 def term_counts(term_ids: Iterable[bytes]) -> Counter[int]:
     """How many of these Concepts hold each term."""
     return Counter(chain.from_iterable(np.frombuffer(ids, "<u4").tolist() for ids in term_ids))

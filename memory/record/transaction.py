@@ -44,6 +44,8 @@ class Held:
     space: Space | None
     episodes: int
     concepts: int
+    dreamt: int = 0
+    """Concepts among those that Dreams wrote: no statistics count them, since what they quote was told once."""
 
 
 @dataclass(frozen=True, slots=True)

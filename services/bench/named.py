@@ -20,10 +20,11 @@ def run_named(
     neo4j: str = "",
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, forget, locomo, rpc, sample
+    from services.bench import bitemporal, dream, forget, locomo, rpc, sample
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
+        "dream": lambda: dream.run(_needed(data, name), seed),
         "forget": lambda: forget.run(_needed(data, name), seed),
         "locomo": lambda: locomo.run(_needed(data, name), seed),
         "rpc": lambda: rpc.run(seed, seconds),

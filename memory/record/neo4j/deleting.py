@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.nouns import SourceKind
 from memory.record import rows
 from memory.record.neo4j.statements import Statements
 from memory.record.transaction import Going, Held
@@ -79,12 +80,16 @@ class Deleting(Statements):
             key=key,
             names=named,
         )
+        of_dreams = "(e:Episode)-[:HAS]->(n:Concept) WHERE e.id IN $ids AND e.kind = $kind"
+        dreamt = self._count(of_dreams, ids=episodes, kind=int(SourceKind.DREAM))
         self._do(these + "DETACH DELETE c", key=key, ids=concepts)
         self._do("MATCH (e:Episode) WHERE e.id IN $ids DETACH DELETE e", ids=episodes)
         self._do(
             "MATCH (n:Namespace {name: $name}) "
-            "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts",
+            "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts, "
+            "n.dreamt = coalesce(n.dreamt, 0) - $dreamt",
             name=held.name,
             episodes=len(episodes),
             concepts=len(concepts),
+            dreamt=dreamt,
         )

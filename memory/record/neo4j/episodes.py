@@ -87,13 +87,15 @@ class Episodes(Statements):
         )
         self._do(
             "MATCH (n:Namespace {name: $name}) SET n.space_name = $space_name, n.space_version = $space_version, "
-            "n.dimensions = $dimensions, n.episodes = n.episodes + $episodes, n.concepts = n.concepts + $concepts",
+            "n.dimensions = $dimensions, n.episodes = n.episodes + $episodes, n.concepts = n.concepts + $concepts, "
+            "n.dreamt = coalesce(n.dreamt, 0) + $dreamt",
             name=held.name,
             space_name=space.name,
             space_version=space.version,
             dimensions=space.dimensions,
             episodes=len(fresh),
             concepts=sum(len(one.concept_ids) for one in fresh),
+            dreamt=rows.dreamt_counts(fresh),
         )
 
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:

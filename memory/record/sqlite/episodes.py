@@ -79,8 +79,15 @@ class Episodes(Statements):
             ((held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()),
         )
         self._db.execute(
-            "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ? WHERE key = ?",
-            (self._space_key(space), len(fresh), sum(len(one.concept_ids) for one in fresh), held.key),
+            "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ?, dreamt = dreamt + ? "
+            "WHERE key = ?",
+            (
+                self._space_key(space),
+                len(fresh),
+                sum(len(one.concept_ids) for one in fresh),
+                rows.dreamt_counts(fresh),
+                held.key,
+            ),
         )
 
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:

@@ -230,6 +230,8 @@ _DREAMS = (
     ) STRICT, WITHOUT ROWID
     """,
     "CREATE INDEX derived_by_source ON derived (source)",
+    # Concepts that Dreams wrote, which are left out of the statistics.
+    "ALTER TABLE namespace ADD COLUMN dreamt INTEGER NOT NULL DEFAULT 0",
     # Dreams and their changes hold ids and counts, no word of an Episode. `body` and `inverse` are JSON.
     """
     CREATE TABLE dream (
