@@ -2,7 +2,8 @@
 
 A summary is never evidence and never a hit. But where one matches a question, what it quotes may bear on it too, though
 no word of it matches: so the summaries nearest to the query bring in their sources, each with the cosine of the best of
-them. A vote says that two turns are of one topic, and not that either answers.
+them. A vote says that two turns are of one topic, and not that either answers; `sapience bench dream` measures what it
+brings, and by that the default recipe has none.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -160,6 +160,13 @@ def speaker_counts(fresh: Sequence[FreshEpisode]) -> Counter[str]:
 def dreamt_counts(fresh: Sequence[FreshEpisode]) -> int:
     """How many of their Concepts are of Episodes that Dreams wrote."""
     return sum(len(one.concept_ids) for one in fresh if one.packed.told.source.kind is SourceKind.DREAM)
+
+
+def counted_terms(fresh: Sequence[FreshEpisode]) -> Iterator[bytes]:
+    """The term ids of all their Concepts that statistics count: those that no Dream wrote."""
+    for one in fresh:
+        if one.packed.told.source.kind is not SourceKind.DREAM:
+            yield from (concept.term_ids for concept in one.packed.concepts)
 
 
 def term_counts(term_ids: Iterable[bytes]) -> Counter[int]:

@@ -61,8 +61,10 @@ def list_dreams(
     if as_json:
         print_json([sapience.to_dict(one) for one in found])
         return
-    rows = [[one.id, one.state, f"{one.done}/{one.total}", show.when(one.started_at), one.message] for one in found]
-    show.table("", ["dream", "state", "changes", "started", "says"], rows)
+    for one in found:  # no table, which would cut an id short where the terminal is narrow
+        show.out.print(f"{one.id}  {show.when(one.started_at)}  {one.state:<9}  {one.done} of {one.total} changes")
+        if one.message:
+            show.out.print(f"    {show.escape(one.message)}", style="dim")
 
 
 @dreams_app.command("show")

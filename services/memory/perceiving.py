@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from sapience.v1 import memory_pb2, perception_pb2, perception_pb2_grpc
+from sapience.v1 import concept_pb2, memory_pb2, perception_pb2, perception_pb2_grpc
 
 from core.clock import Micros
 from core.errors import InvalidArgument
-from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Space, Span
+from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Space, Span, Sparse
 from memory.analysis import document_terms, episode_context
 from perception.segment import segment
 from services import wire
@@ -131,8 +131,10 @@ async def perceive(
 
 def _perceived(episode: Checked, vectors: Float32) -> PerceivedEpisode:
     context = episode_context(episode.message.speaker, episode.told_at)
+    # What a Dream wrote is found by its vectors alone: the words it quotes were told by somebody else.
+    dreamt = episode.message.source.kind == concept_pb2.SOURCE_KIND_DREAM
     concepts = tuple(
-        PerceivedConcept(span, vector, document_terms(span.text, context))
+        PerceivedConcept(span, vector, Sparse() if dreamt else document_terms(span.text, context))
         for span, vector in zip(episode.spans, vectors, strict=True)
     )
     return replace(as_told(episode), concepts=concepts)

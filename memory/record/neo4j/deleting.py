@@ -56,8 +56,9 @@ class Deleting(Statements):
     def delete(self, held: Held, going: Going) -> None:
         key, episodes, concepts = held.key, list(going.episodes), list(going.concepts)
         these = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids "
-        query = these + "RETURN c.term_ids AS term_ids"
-        terms = rows.term_counts(row["term_ids"] for row in self._all(query, key=key, ids=concepts))
+        query = these + "MATCH (e:Episode)-[:HAS]->(c) WHERE e.kind <> $kind RETURN c.term_ids AS term_ids"
+        packed = self._all(query, key=key, ids=concepts, kind=int(SourceKind.DREAM))
+        terms = rows.term_counts(row["term_ids"] for row in packed)
         self._do(
             "UNWIND $terms AS row MATCH (t:Term {namespace: $key, term: row[0]}) SET t.df = t.df - row[1] "
             "WITH t WHERE t.df = 0 DELETE t",

@@ -72,7 +72,7 @@ class Episodes(Statements):
                 for one in fresh
             ],
         )
-        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        terms = rows.term_counts(rows.counted_terms(fresh))
         self._do(
             "UNWIND $terms AS row MERGE (t:Term {namespace: $key, term: row[0]}) "
             "ON CREATE SET t.df = row[1] ON MATCH SET t.df = t.df + row[1]",

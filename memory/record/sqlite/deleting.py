@@ -51,8 +51,11 @@ class Deleting(Statements):
 
     def delete(self, held: Held, going: Going) -> None:
         episodes, concepts, facts = (json.dumps(ids) for ids in (going.episodes, going.concepts, going.facts))
-        query = f"SELECT term_ids FROM concept WHERE namespace = ? AND id IN {GIVEN}"
-        packed = (row["term_ids"] for row in self._db.execute(query, (held.key, concepts)))
+        query = f"""
+            SELECT term_ids FROM concept c JOIN episode e ON e.key = c.episode
+            WHERE c.namespace = ? AND c.id IN {GIVEN} AND e.kind != ?
+        """
+        packed = (row["term_ids"] for row in self._db.execute(query, (held.key, concepts, SourceKind.DREAM)))
         terms = sorted(rows.term_counts(packed).items())
         self._db.executemany(
             "UPDATE term SET df = df - ? WHERE namespace = ? AND term = ?", ((df, held.key, term) for term, df in terms)

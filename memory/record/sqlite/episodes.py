@@ -67,7 +67,7 @@ class Episodes(Statements):
                 for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
             ),
         )
-        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        terms = rows.term_counts(rows.counted_terms(fresh))
         self._db.executemany(
             "INSERT INTO term (namespace, term, df) VALUES (?, ?, ?) "
             "ON CONFLICT (namespace, term) DO UPDATE SET df = df + excluded.df",
