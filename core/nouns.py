@@ -172,6 +172,8 @@ class PerceivedEpisode:
     speaker: str = ""
     external_id: str = ""
     id: str = ""
+    derived_from: tuple[str, ...] = ()
+    """The Episodes that it quotes or answers from: it is deleted with any of them."""
 
 
 @dataclass(frozen=True, slots=True)

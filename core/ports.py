@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from core.dreams import DreamRecord
 from core.moving import MovableRecord
 from core.nouns import (
     AsOf,
@@ -40,7 +41,7 @@ from core.nouns import (
 )
 
 
-class Record(MovableRecord, Protocol):
+class Record(MovableRecord, DreamRecord, Protocol):
     """The truth: Episodes, Concepts with their vectors, Entities, Facts, and the outbox the index is fed from.
 
     Every write is one transaction, durable when it returns. `seq` counts commits of the whole store, without gaps
@@ -77,8 +78,9 @@ class Record(MovableRecord, Protocol):
         (source name, conversation, position, speaker, told_at, text); also within the batch. It writes nothing.
         A `request_id` seen before with the same episodes returns the stored answer; with others it raises
         AlreadyExists (REQUEST_ID_REUSED). A second space in one namespace raises FailedPrecondition
-        (SPACE_MISMATCH). What was deleted here before, by its id or its words, says so in its answer; it is written
-        again, or with `bring_back` False is not.
+        (SPACE_MISMATCH). One that is derived from an Episode that is not there raises NotFound (EPISODE_NOT_FOUND).
+        What was deleted here before, by its id or its words, says so in its answer; it is written again, or with
+        `bring_back` False is not.
         """
         ...
 
@@ -226,7 +228,8 @@ class Record(MovableRecord, Protocol):
     ) -> Forgotten:
         """Deletes the Episodes that all given selectors select, their Concepts, term counts and Facts.
 
-        Leaves an audit row with a random id, counts and the time, and no content. At least one selector is given.
+        What was derived from them goes with them. Leaves an audit row with a random id, counts and the time, and no
+        content. At least one selector is given.
         Raises FailedPrecondition (EPISODE_HELD) where one of them is under a legal hold, and then deletes none;
         `delete_namespace` does as well.
         """

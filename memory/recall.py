@@ -40,6 +40,7 @@ from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
 from memory.fusion import Channel, Contribution, apart, fuse
 from memory.recipes import Recipe, recipe_named
+from memory.votes import vote_channel, votes
 
 BYTES_PER_TOKEN = 4
 """What a token budget counts: close to the rate of common tokenisers on English, and the same for every model."""
@@ -124,11 +125,14 @@ class Recall:
             )
         weights, known_terms = self._term_weights(query)
         found = self._searched(query, recipe, vector, weights)
-        pool = self._pool(query, recipe, {hit.episode_id for hits in found for hit in hits})
+        voted = self._votes(query, recipe, vector)
+        pool = self._pool(query, recipe, {hit.episode_id for hits in found for hit in hits} | voted.keys())
         if not pool.episodes:
             return RecallResult(known_terms=known_terms, recipe=recipe.name)
         judged = Judged(pool, recipe, query.text, vector, weights)
         channels = judged.channels(self._named(query, recipe))
+        if voted:
+            channels.append(vote_channel(recipe.summary, pool.episodes, voted))
         parts = fuse(recipe.fusion, channels)
         if recipe.conversation:
             channels.append(judged.conversation(parts.sum(axis=0)))
@@ -197,6 +201,11 @@ class Recall:
         return Pool(
             [episodes[one] for one in place], np.array(padded, np.int64).reshape(len(place), most), before, columns
         )
+
+    def _votes(self, query: RecallQuery, recipe: Recipe, vector: Float32 | None) -> dict[str, float]:
+        if vector is None or not recipe.summary:
+            return {}
+        return votes(self._record, self._index, query.namespace, query.space, vector, query.as_of)
 
     def _named(self, query: RecallQuery, recipe: Recipe) -> frozenset[str]:
         return named_speakers(query.text, self._record.speakers(query.namespace)) if recipe.speaker else frozenset()

@@ -46,6 +46,8 @@ class Recipe:
     """Weight of the words that the first hits share (pseudo-relevance feedback)."""
     conversation: float = 0.3
     """Weight of standing in a conversation that matches elsewhere as well."""
+    summary: float = 0.0
+    """Weight of being quoted by a summary that matches (`memory.votes`); `sapience bench dream` says what it brings."""
     apart: float = 0.3
     """What a hit loses for each turn beside it that is ranked above."""
     spread: float = 0.0
@@ -86,6 +88,7 @@ RECIPES = MappingProxyType(
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),
+            Recipe("dreams", summary=0.2),
         )
     }
 )

@@ -22,7 +22,7 @@ from sapience.v1 import controller_pb2_grpc, memory_pb2, memory_pb2_grpc
 from cognition.metacognition.workspace import Item, Workspace
 from core.clock import Clock, Micros, SystemClock
 from core.errors import InvalidArgument, SapienceError
-from services import wire
+from services import runs, wire
 from services.runtime.client import Link
 from services.runtime.names import full_name
 from services.runtime.server import Service
@@ -129,9 +129,9 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
         return pb.SelfPromptsResponse(prompts=list(self._prompts)[:limit])
 
     async def Runs(self, request: pb.RunsRequest, context: Context) -> pb.RunsResponse:
-        """No work of this version outlasts its call, so there is none to list."""
-        wire.checked_limit(request.limit, "limit", 50, 1000)
-        return pb.RunsResponse()
+        """Dreams of every namespace: what memory keeps of them."""
+        limit = wire.checked_limit(request.limit, "limit", 50, 1000)
+        return pb.RunsResponse(runs=await runs.newest(self._memory, self._links["memory"], limit))
 
     async def Pause(self, request: pb.PauseRequest, context: Context) -> pb.PauseResponse:
         """Cycles go on watching, but ask nothing of themselves."""

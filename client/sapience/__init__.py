@@ -16,6 +16,17 @@ from __future__ import annotations
 from sapience import aio, errors
 from sapience.aio import AsyncClient, AsyncStream
 from sapience.client import Client, Stream, connect
+from sapience.dreams import (
+    DiffLine,
+    Dream,
+    DreamBudget,
+    DreamChange,
+    DreamChangeState,
+    DreamDiff,
+    DreamKind,
+    DreamState,
+    Sign,
+)
 from sapience.errors import (
     AlreadyExists,
     Cancelled,
@@ -108,8 +119,16 @@ __all__ = [
     "ContradictionPolicy",
     "Corrected",
     "DeadlineExceeded",
+    "DiffLine",
     "Difference",
     "DraftRetracted",
+    "Dream",
+    "DreamBudget",
+    "DreamChange",
+    "DreamChangeState",
+    "DreamDiff",
+    "DreamKind",
+    "DreamState",
     "Entity",
     "Episode",
     "Event",
@@ -142,6 +161,7 @@ __all__ = [
     "Retained",
     "SapienceError",
     "ServiceStatus",
+    "Sign",
     "SourceKind",
     "Stats",
     "StopReason",

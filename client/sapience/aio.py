@@ -24,6 +24,7 @@ import grpc
 import grpc.aio
 
 from sapience import calls, discovery, types, wire
+from sapience.calls import dreams as dreaming
 from sapience.calls import facts, memory, moving, reasoning, system
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window
@@ -213,6 +214,14 @@ class AsyncClient(Session):
     trace = _unary(reasoning.trace)
     load_model = _unary(reasoning.load_model)
     unload_model = _unary(reasoning.unload_model)
+
+    dream = _unary(dreaming.dream)
+    get_dream = _unary(dreaming.get_dream)
+    dreams = _unary(dreaming.dreams)
+    watch_dream = _streaming(dreaming.watch_dream)
+    approve_dream = _unary(dreaming.approve_dream)
+    undo_dream = _unary(dreaming.undo_dream)
+    cancel_dream = _unary(dreaming.cancel_dream)
 
     encode = _unary(system.encode)
     status = _unary(system.status)

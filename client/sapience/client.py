@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import grpc
 
 from sapience import calls, discovery, types, wire
+from sapience.calls import dreams as dreaming
 from sapience.calls import facts, memory, moving, reasoning, system
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window
@@ -201,6 +202,14 @@ class Client(Session):
     trace = _unary(reasoning.trace)
     load_model = _unary(reasoning.load_model)
     unload_model = _unary(reasoning.unload_model)
+
+    dream = _unary(dreaming.dream)
+    get_dream = _unary(dreaming.get_dream)
+    dreams = _unary(dreaming.dreams)
+    watch_dream = _streaming(dreaming.watch_dream)
+    approve_dream = _unary(dreaming.approve_dream)
+    undo_dream = _unary(dreaming.undo_dream)
+    cancel_dream = _unary(dreaming.cancel_dream)
 
     encode = _unary(system.encode)
     status = _unary(system.status)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sapience import types
+from sapience import dreams, types
 from sapience.errors import Internal, InvalidArgument
-from sapience.v1 import concept_pb2, memory_pb2, moving_pb2, reasoning_pb2
+from sapience.v1 import concept_pb2, dream_pb2, memory_pb2, moving_pb2, reasoning_pb2
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,6 +36,10 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     types.Verdict: (reasoning_pb2.Verdict, "VERDICT_"),
     types.StopReason: (reasoning_pb2.StopReason, "STOP_REASON_"),
     types.Wording: (reasoning_pb2.Wording, "WORDING_"),
+    dreams.DreamKind: (dream_pb2.DreamKind, "DREAM_KIND_"),
+    dreams.DreamState: (dream_pb2.DreamState, "DREAM_STATE_"),
+    dreams.DreamChangeState: (dream_pb2.DreamChangeState, "DREAM_CHANGE_STATE_"),
+    dreams.Sign: (dream_pb2.DiffLine.Sign, "SIGN_"),
     types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
 }
 """Each enum's own wrapper in the contract, and the prefix its names carry there."""

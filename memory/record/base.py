@@ -2,7 +2,7 @@
 
 A backend brings a `Store` with the small steps of `Transaction`. All that could make two backends differ is decided
 here or in `rows`: the numbering of commits, duplicates, retries, what a deletion takes, which error comes first. How
-long Episodes are kept is in `keeping`.
+long Episodes are kept is in `keeping`, and how Dreams change them in `dreams`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from core.nouns import (
 )
 from memory.record import burying, rows
 from memory.record.correcting import CorrectingRecord
-from memory.record.keeping import KeepingRecord, check_holds
+from memory.record.derived import link_sources, select_with_derived
+from memory.record.dreams import DreamingRecord
+from memory.record.keeping import check_holds
 from memory.record.moving import MovingRecord
 from memory.record.numbering import held_of as _held
 from memory.record.numbering import stored_answer as _stored
@@ -41,7 +43,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(KeepingRecord, MovingRecord, CorrectingRecord):
+class TransactionalRecord(DreamingRecord, MovingRecord, CorrectingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -112,6 +114,7 @@ class TransactionalRecord(KeepingRecord, MovingRecord, CorrectingRecord):
                 tx.write_episodes(held, space, fresh, commit)
                 if deleted:
                     burying.bring_back(tx, held, fresh)
+                link_sources(tx, held, fresh)
                 concept_ids = tuple(one for episode in fresh for one in episode.concept_ids)
                 if concept_ids:
                     tx.outbox_add(OutboxEntry(commit.seq, namespace, space, concept_ids, False, commit.seq))
@@ -161,7 +164,8 @@ class TransactionalRecord(KeepingRecord, MovingRecord, CorrectingRecord):
     def term_statistics(self, namespace: str, terms: Sequence[int]) -> TermStatistics:
         def work(tx: Transaction) -> TermStatistics:
             held = _held(tx, namespace)
-            return TermStatistics(held.concepts, tx.document_frequency(held, [int(term) for term in terms]))
+            frequency = tx.document_frequency(held, [int(term) for term in terms])
+            return TermStatistics(held.concepts - held.dreamt, frequency)
 
         return self._store.read(work)
 
@@ -284,7 +288,7 @@ class TransactionalRecord(KeepingRecord, MovingRecord, CorrectingRecord):
 
         def select(tx: Transaction) -> tuple[Held, Going, Forgotten]:
             held = _held(tx, namespace)
-            going = tx.select(held, episode_ids, speaker, conversation)
+            going = select_with_derived(tx, held, episode_ids, speaker, conversation)
             check_holds(tx, held, going.episodes, "deleted")
             return held, going, Forgotten(len(going.episodes), len(going.concepts), len(going.facts))
 

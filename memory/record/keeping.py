@@ -23,6 +23,7 @@ from core.nouns import (
     TimeToLive,
 )
 from memory.record import burying, rows
+from memory.record.derived import free_to_delete, select_with_derived
 from memory.record.numbering import NumberedRecord, held_of, stored_answer
 from memory.record.transaction import Held, Transaction
 
@@ -98,12 +99,14 @@ class KeepingRecord(NumberedRecord):
             if not ends:
                 return Expired()
             archived = sorted(one for one, expiry in ends.items() if expiry is Expiry.ARCHIVE)
-            deleted = sorted(ends.keys() - set(archived))
+            deleted = free_to_delete(tx, held, sorted(ends.keys() - set(archived)))
+            if not archived and not deleted:
+                return Expired()
             commit = self._commit(tx)
             concepts = tx.select(held, archived, "", "").concepts if archived else ()
             tx.set_archived(held, archived, commit.seq)
             if deleted:
-                going = tx.select(held, deleted, "", "")
+                going = select_with_derived(tx, held, deleted)
                 burying.bury(tx, held, going, commit)
                 tx.delete(held, going)
                 gone = Forgotten(len(going.episodes), len(going.concepts), len(going.facts), self._ids.new())

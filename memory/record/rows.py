@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -191,6 +191,18 @@ def speaker_counts(fresh: Sequence[FreshEpisode]) -> Counter[str]:
     return Counter(episode.packed.told.speaker for episode in fresh if episode.packed.told.speaker)
 
 
+def dreamt_counts(fresh: Sequence[FreshEpisode]) -> int:
+    """How many of their Concepts are of Episodes that Dreams wrote."""
+    return sum(len(one.concept_ids) for one in fresh if one.packed.told.source.kind is SourceKind.DREAM)
+
+
+def counted_terms(fresh: Sequence[FreshEpisode]) -> Iterator[bytes]:
+    """The term ids of all their Concepts that statistics count: those that no Dream wrote."""
+    for one in fresh:
+        if one.packed.told.source.kind is not SourceKind.DREAM:
+            yield from (concept.term_ids for concept in one.packed.concepts)
+
+
 def term_counts(term_ids: Iterable[bytes]) -> Counter[int]:
     """How many of these Concepts hold each term."""
     return Counter(chain.from_iterable(np.frombuffer(ids, "<u4").tolist() for ids in term_ids))
@@ -246,6 +258,7 @@ def remember_digest(episodes: Sequence[PerceivedEpisode]) -> str:
     return digest(
         *(
             (e.id, e.source.kind, e.source.name, e.conversation, e.position, e.speaker, e.text, e.external_id)
+            + ((e.derived_from,) if e.derived_from else ())
             for e in episodes
         )
     )

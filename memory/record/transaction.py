@@ -32,6 +32,7 @@ from core.nouns import (
     TimeToLive,
 )
 from memory.record import rows
+from memory.record.dream_steps import DreamSteps
 from memory.record.tombstones import Buried, Mark
 
 _T = TypeVar("_T")
@@ -46,6 +47,8 @@ class Held:
     space: Space | None
     episodes: int
     concepts: int
+    dreamt: int = 0
+    """Concepts among those that Dreams wrote: no statistics count them, since what they quote was told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class FreshFact:
     commit: Commit
 
 
-class Transaction(Protocol):
+class Transaction(DreamSteps, Protocol):
     """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
 
     def last_commit(self) -> Commit | None:

@@ -22,10 +22,11 @@ def run_named(
     kills: int = 100,
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, forget, kill, locomo, memory, rpc, sample
+    from services.bench import bitemporal, dream, forget, kill, locomo, memory, rpc, sample
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
+        "dream": lambda: dream.run(_needed(data, name), seed),
         "forget": lambda: forget.run(_needed(data, name), seed),
         "kill": lambda: kill.run(seed, kills),
         "locomo": lambda: locomo.run(_needed(data, name), seed),

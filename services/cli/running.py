@@ -89,7 +89,7 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="bitemporal, forget, kill, locomo, memory, rpc, sample.")],
+    name: Annotated[str, typer.Argument(help="bitemporal, dream, forget, kill, locomo, memory, rpc, sample.")],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,

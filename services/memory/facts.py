@@ -99,6 +99,7 @@ def check_stored(stored: pb.EpisodeRecord, path: str, now: Micros) -> Checked:
         told_at=episode.told_at,
         external_id=episode.external_id,
         concepts=stored.concepts,
+        derived_from=stored.derived_from,
     )
     if stored.HasField("vectors"):
         message.vectors.CopyFrom(stored.vectors)

@@ -98,7 +98,23 @@ class Importer:
                 if error.reason != "EPISODE_ID_TAKEN":
                     raise
                 self._ids_are_taken = True
-        return await self._remember(self._namespace, [replace(one, id="") for one in checked], self.bring_back)
+        # One that was derived from others of this batch names them by the ids that they get now.
+        kept: dict[int, pb.Remembered] = {}
+        for derived in (False, True):
+            part = {place: one for place, one in enumerate(checked) if bool(one.message.derived_from) is derived}
+            if part:
+                told = await self._remember(
+                    self._namespace, [self._anew(one) for one in part.values()], self.bring_back
+                )
+                kept |= zip(part, told, strict=True)
+                self._renamed |= {checked[place].id: one.episode_id for place, one in kept.items() if checked[place].id}
+        return [kept[place] for place in range(len(checked))]
+
+    def _anew(self, one: Checked) -> Checked:
+        message = pb.NewEpisode()
+        message.CopyFrom(one.message)
+        message.derived_from[:] = [self._renamed.get(source, source) for source in one.message.derived_from]
+        return replace(one, id="", message=message)
 
     def _set_once(self, relation: str, policy: Contradiction) -> bool:
         """False where that version is there already, after those of its relation that came before it."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from sapience.v1 import memory_pb2, perception_pb2, perception_pb2_grpc
+from sapience.v1 import concept_pb2, memory_pb2, perception_pb2, perception_pb2_grpc
 
 from core.clock import Micros
 from core.errors import InvalidArgument
-from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Space, Span
+from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Space, Span, Sparse
 from memory.analysis import document_terms, episode_context
 from perception.segment import segment
 from services import wire
@@ -20,6 +20,7 @@ from services.runtime.worker import Worker
 
 MAX_CONCEPTS_A_CALL = 1024
 MAX_NAME = 256
+MAX_SOURCES = 1024
 
 
 class Encoder(Protocol):
@@ -73,6 +74,11 @@ def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
     if message.position < 0:
         raise InvalidArgument(f"{path}.position is {message.position}; places count from 0", field=f"{path}.position")
     wire.source_from(message.source, f"{path}.source")
+    if len(message.derived_from) > MAX_SOURCES:
+        raise InvalidArgument(
+            f"{path}.derived_from holds {len(message.derived_from)}; at most {MAX_SOURCES} are taken",
+            field=f"{path}.derived_from",
+        )
     told_at = wire.told_at(message.told_at if message.HasField("told_at") else None, now, f"{path}.told_at")
     if not message.concepts:
         if message.HasField("vectors"):
@@ -130,8 +136,10 @@ def _all_perceived(
             vectors = fresh[row : row + len(episode.spans)]
             row += len(episode.spans)
         context = episode_context(episode.message.speaker, episode.told_at)
+        # What a Dream wrote is found by its vectors alone: the words it quotes were told by somebody else.
+        dreamt = episode.message.source.kind == concept_pb2.SOURCE_KIND_DREAM
         concepts = [
-            PerceivedConcept(span, vector, document_terms(span.text, context))
+            PerceivedConcept(span, vector, Sparse() if dreamt else document_terms(span.text, context))
             for span, vector in zip(episode.spans, vectors, strict=True)
         ]
         perceived.append(as_told(episode, tuple(concepts)))
@@ -153,4 +161,5 @@ def as_told(episode: Checked, concepts: tuple[PerceivedConcept, ...] = ()) -> Pe
         speaker=message.speaker,
         external_id=message.external_id,
         id=episode.id,
+        derived_from=tuple(message.derived_from),
     )

@@ -15,7 +15,7 @@ from sapience.v1 import concept_pb2, memory_pb2_grpc
 from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST, Clock, Micros
-from core.errors import FailedPrecondition, InvalidArgument, NotYet, SapienceError
+from core.errors import FailedPrecondition, InvalidArgument, SapienceError
 from core.nouns import AsOf, Remembered, Space
 from core.ports import Index, Record
 from memory.recall import Recall
@@ -24,6 +24,8 @@ from services.memory import facts, holding, recalling
 from services.memory.backups import BackupCalls
 from services.memory.correcting import CorrectingCalls
 from services.memory.drainer import Drainer
+from services.memory.dreamer import Dreamer
+from services.memory.dreaming import DreamCalls
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
@@ -48,7 +50,7 @@ MAX_EPISODES = 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryServiceServicer):
+class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
@@ -74,6 +76,7 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryS
         self._writes = Worker("record-write")
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
+        self._dreamer = Dreamer(record, self._drainer.wake)
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
 
     async def ready(self) -> bool:
@@ -86,6 +89,7 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryS
     async def close(self) -> None:
         """Ends the threads, then closes the stores."""
         await self._sweeper.close()
+        await self._dreamer.close()
         await self._drainer.close()
         await self._writes.close()
         await self._reads.close()
@@ -255,10 +259,6 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryS
             episodes=gone.episodes, concepts=gone.concepts, facts=gone.facts, audit_id=gone.audit_id
         )
 
-    async def Dream(self, request: pb.DreamRequest, context: Context) -> pb.DreamResponse:
-        """Not in this version."""
-        raise NotYet("this version does not consolidate memories yet; Dream comes in a later one")
-
     # Facts
 
     async def AssertFact(self, request: pb.AssertFactRequest, context: Context) -> pb.AssertFactResponse:
@@ -350,8 +350,10 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, memory_pb2_grpc.MemoryS
             up_to = request.up_to_seq or await worker.run(self._record.seq)
             episodes = await worker.run(self._record.export_episodes, namespace, up_to)
             while part := await worker.run(lambda: list(islice(episodes, 64))):
+                sources = await worker.run(self._record.sources_of, namespace, [episode.id for episode, _ in part])
                 for episode, concepts in part:
                     record = pb.MemoryRecord(episode=wire.stored_to(episode, concepts))
+                    record.episode.derived_from.extend(sources.get(episode.id, ()))
                     yield pb.ExportResponse(record=record)
             for policy in await worker.run(self._record.stored_policies, namespace, 0, up_to):
                 yield pb.ExportResponse(record=pb.MemoryRecord(policy=holding.policy_to(policy)))

@@ -70,6 +70,8 @@ class RemoteMemory:
             speaker=LEARNED_FROM,
             text=f"Asked: {question.text}\nAnswered: {answer.text}",
             external_id=question.request_id,
+            # What it answers from: forgotten with it, and what Dreams see of use.
+            derived_from=list(dict.fromkeys(cited.episode_id for cited in answer.citations)),
         )
         request = memory_pb2.RememberRequest(
             namespace=question.namespace,

@@ -142,6 +142,7 @@ def told(
     terms: Sequence[int] = (1, 2),
     concepts: tuple[PerceivedConcept, ...] | None = None,
     given_id: str = "",
+    derived_from: tuple[str, ...] = (),
 ) -> PerceivedEpisode:
     """An Episode of one Concept, its whole text, unless others are given."""
     return PerceivedEpisode(
@@ -154,6 +155,7 @@ def told(
         speaker=speaker,
         external_id=external_id,
         id=given_id,
+        derived_from=derived_from,
     )
 
 

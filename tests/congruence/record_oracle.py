@@ -29,6 +29,7 @@ from core.nouns import (
     RecordCounts,
     RelationPolicy,
     Remembered,
+    SourceKind,
     Space,
     StoredConcept,
 )
@@ -311,9 +312,13 @@ class Oracle:
     def speakers(self, namespace: str) -> dict[str, int]:
         return dict(Counter(e.speaker for _, _, e in self._tenant(namespace).episodes if e.speaker))
 
+    def counted(self, namespace: str) -> list[StoredConcept]:
+        """Those that no Dream wrote."""
+        told = [e for e, _ in self.export(namespace) if e.source.kind is not SourceKind.DREAM]
+        return [c for e in told for c in self._tenant(namespace).concepts[e.id]]
+
     def document_frequency(self, namespace: str) -> dict[int, int]:
-        concepts = [c for of in self._tenant(namespace).concepts.values() for c in of]
-        return dict(Counter(term for c in concepts for term in c.terms.indices))
+        return dict(Counter(term for c in self.counted(namespace) for term in c.terms.indices))
 
     def counts(self, namespace: str | None) -> RecordCounts:
         tenants = [self._tenant(namespace)] if namespace else list(self.tenants.values())

@@ -379,11 +379,6 @@ def test_forgetting_needs_a_selector(memory: Any, home: Home) -> None:
     assert stats(memory) == before
 
 
-def test_dreaming_is_not_there_yet(memory: Any, home: Home) -> None:
-    refused = refusal(lambda: memory.Dream(pb.DreamRequest(namespace="home")))
-    says(refused, StatusCode.UNIMPLEMENTED, "NOT_YET", "", "later")
-
-
 WRITES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("Remember", {"episodes": [episode("Once.")]}, {"episodes": [episode("Twice.")]}),
     (

@@ -479,12 +479,13 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 
 PUBLIC = """
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
-Citation Client Concept ContradictionPolicy Corrected DeadlineExceeded Difference DraftRetracted Entity Episode Event
-Expiry Fact FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument
-Keeping Model ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled
-RelationPolicy Remembered ResourceExhausted RestoreResult Retained SapienceError ServiceStatus SourceKind Stats
-StopReason Stream SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated
-Unavailable Unimplemented Usage Verdict Wording aio connect errors to_dict
+Citation Client Concept ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference DraftRetracted Dream
+DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry Fact
+FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument Keeping Model
+ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered
+ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign SourceKind Stats StopReason Stream
+SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable
+Unimplemented Usage Verdict Wording aio connect errors to_dict
 """.split()
 
 

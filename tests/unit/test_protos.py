@@ -7,11 +7,19 @@ import sys
 from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from sapience.v1 import concept_pb2, controller_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2
+from sapience.v1 import (
+    concept_pb2,
+    controller_pb2,
+    dream_pb2,
+    memory_pb2,
+    moving_pb2,
+    perception_pb2,
+    reasoning_pb2,
+)
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-MODULES = (concept_pb2, controller_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2)
+MODULES = (concept_pb2, controller_pb2, dream_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2)
 FILES = [module.DESCRIPTOR for module in MODULES]
 WITHOUT_TENANT = {
     "CreateNamespace", "ListNamespaces", "DeleteNamespace",  # name one, or none

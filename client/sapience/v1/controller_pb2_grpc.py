@@ -105,7 +105,7 @@ class ControllerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Runs(self, request, context):
-        """Long work, newest first.
+        """Long work, newest first: the Dreams of every namespace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

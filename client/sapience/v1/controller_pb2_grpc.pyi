@@ -42,7 +42,7 @@ class ControllerServiceStub:
     SelfPrompts: _grpc.UnaryUnaryMultiCallable[_controller_pb2.SelfPromptsRequest, _controller_pb2.SelfPromptsResponse]
     """What the system asked itself, newest first."""
     Runs: _grpc.UnaryUnaryMultiCallable[_controller_pb2.RunsRequest, _controller_pb2.RunsResponse]
-    """Long work, newest first."""
+    """Long work, newest first: the Dreams of every namespace."""
     Pause: _grpc.UnaryUnaryMultiCallable[_controller_pb2.PauseRequest, _controller_pb2.PauseResponse]
     """Stops acting on its own; questions are answered all the same."""
     Resume: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ResumeRequest, _controller_pb2.ResumeResponse]
@@ -62,7 +62,7 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     SelfPrompts: _aio.UnaryUnaryMultiCallable[_controller_pb2.SelfPromptsRequest, _controller_pb2.SelfPromptsResponse]  # type: ignore[assignment]
     """What the system asked itself, newest first."""
     Runs: _aio.UnaryUnaryMultiCallable[_controller_pb2.RunsRequest, _controller_pb2.RunsResponse]  # type: ignore[assignment]
-    """Long work, newest first."""
+    """Long work, newest first: the Dreams of every namespace."""
     Pause: _aio.UnaryUnaryMultiCallable[_controller_pb2.PauseRequest, _controller_pb2.PauseResponse]  # type: ignore[assignment]
     """Stops acting on its own; questions are answered all the same."""
     Resume: _aio.UnaryUnaryMultiCallable[_controller_pb2.ResumeRequest, _controller_pb2.ResumeResponse]  # type: ignore[assignment]
@@ -109,7 +109,7 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.RunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.RunsResponse, _abc.Awaitable[_controller_pb2.RunsResponse]]:
-        """Long work, newest first."""
+        """Long work, newest first: the Dreams of every namespace."""
 
     @_abc_1.abstractmethod
     def Pause(

@@ -193,6 +193,7 @@ class NewEpisode(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
     VECTORS_FIELD_NUMBER: _builtins.int
+    DERIVED_FROM_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     """The conversation or document it is part of; may be empty."""
     position: _builtins.int
@@ -219,6 +220,10 @@ class NewEpisode(_message.Message):
     def vectors(self) -> _concept_pb2.Tensor:
         """Their vectors [concepts, dimensions]; required with `concepts`."""
 
+    @_builtins.property
+    def derived_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The Episodes that it quotes or answers from, at most 1,024: it is deleted with any of them."""
+
     def __init__(
         self,
         *,
@@ -231,10 +236,11 @@ class NewEpisode(_message.Message):
         external_id: _builtins.str = ...,
         concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
         vectors: _concept_pb2.Tensor | None = ...,
+        derived_from: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "told_at", b"told_at", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "conversation", b"conversation", "external_id", b"external_id", "position", b"position", "source", b"source", "speaker", b"speaker", "text", b"text", "told_at", b"told_at", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "conversation", b"conversation", "derived_from", b"derived_from", "external_id", b"external_id", "position", b"position", "source", b"source", "speaker", b"speaker", "text", b"text", "told_at", b"told_at", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -649,8 +655,8 @@ class ChannelScore(_message.Message):
     FUSED_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """The channel: "dense", "sparse", "neighbours", "reply", "speaker", "statement", "length", "expected",
-    "conversation", "feedback", "rerank", or what the hit lost: "apart" to those beside it, "spread" to those of its
-    conversation; "shift" brings the others to the scale of "rerank".
+    "conversation", "feedback", "summary", "rerank", or what the hit lost: "apart" to those beside it, "spread" to those
+    of its conversation; "shift" brings the others to the scale of "rerank".
     """
     raw: _builtins.float
     """As the channel measured it: a cosine, a BM25 sum."""
@@ -2043,56 +2049,6 @@ class RecordUseResponse(_message.Message):
 Global___RecordUseResponse: _TypeAlias = RecordUseResponse  # noqa: Y015
 
 @_typing.final
-class DreamRequest(_message.Message):
-    """A request of Dream."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAMESPACE_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    namespace: _builtins.str
-    """The tenant. It must exist."""
-    request_id: _builtins.str
-    """The caller's own id of this write."""
-    def __init__(
-        self,
-        *,
-        namespace: _builtins.str = ...,
-        request_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DreamRequest: _TypeAlias = DreamRequest  # noqa: Y015
-
-@_typing.final
-class DreamResponse(_message.Message):
-    """A response of Dream."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RUN_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def run(self) -> _concept_pb2.Run:
-        """The work that was begun."""
-
-    def __init__(
-        self,
-        *,
-        run: _concept_pb2.Run | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DreamResponse: _TypeAlias = DreamResponse  # noqa: Y015
-
-@_typing.final
 class ExportRequest(_message.Message):
     """A request of Export."""
 
@@ -2189,6 +2145,7 @@ class EpisodeRecord(_message.Message):
     EPISODE_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
     VECTORS_FIELD_NUMBER: _builtins.int
+    DERIVED_FROM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def episode(self) -> _concept_pb2.Episode:
         """The Episode."""
@@ -2201,16 +2158,21 @@ class EpisodeRecord(_message.Message):
     def vectors(self) -> _concept_pb2.Tensor:
         """Their vectors [concepts, dimensions]."""
 
+    @_builtins.property
+    def derived_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The Episodes that it was derived from."""
+
     def __init__(
         self,
         *,
         episode: _concept_pb2.Episode | None = ...,
         concepts: _abc.Iterable[_concept_pb2.Concept] | None = ...,
         vectors: _concept_pb2.Tensor | None = ...,
+        derived_from: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "episode", b"episode", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "derived_from", b"derived_from", "episode", b"episode", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

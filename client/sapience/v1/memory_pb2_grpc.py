@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from sapience.v1 import dream_pb2 as sapience_dot_v1_dot_dream__pb2
 from sapience.v1 import memory_pb2 as sapience_dot_v1_dot_memory__pb2
 from sapience.v1 import moving_pb2 as sapience_dot_v1_dot_moving__pb2
 
@@ -166,8 +167,38 @@ class MemoryServiceStub:
                 _registered_method=True)
         self.Dream = channel.unary_unary(
                 '/sapience.v1.MemoryService/Dream',
-                request_serializer=sapience_dot_v1_dot_memory__pb2.DreamRequest.SerializeToString,
-                response_deserializer=sapience_dot_v1_dot_memory__pb2.DreamResponse.FromString,
+                request_serializer=sapience_dot_v1_dot_dream__pb2.DreamRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.DreamResponse.FromString,
+                _registered_method=True)
+        self.GetDream = channel.unary_unary(
+                '/sapience.v1.MemoryService/GetDream',
+                request_serializer=sapience_dot_v1_dot_dream__pb2.GetDreamRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.GetDreamResponse.FromString,
+                _registered_method=True)
+        self.ListDreams = channel.unary_unary(
+                '/sapience.v1.MemoryService/ListDreams',
+                request_serializer=sapience_dot_v1_dot_dream__pb2.ListDreamsRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.ListDreamsResponse.FromString,
+                _registered_method=True)
+        self.WatchDream = channel.unary_stream(
+                '/sapience.v1.MemoryService/WatchDream',
+                request_serializer=sapience_dot_v1_dot_dream__pb2.WatchDreamRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.WatchDreamResponse.FromString,
+                _registered_method=True)
+        self.ApproveDream = channel.unary_unary(
+                '/sapience.v1.MemoryService/ApproveDream',
+                request_serializer=sapience_dot_v1_dot_dream__pb2.ApproveDreamRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.ApproveDreamResponse.FromString,
+                _registered_method=True)
+        self.UndoDream = channel.unary_unary(
+                '/sapience.v1.MemoryService/UndoDream',
+                request_serializer=sapience_dot_v1_dot_dream__pb2.UndoDreamRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.UndoDreamResponse.FromString,
+                _registered_method=True)
+        self.CancelDream = channel.unary_unary(
+                '/sapience.v1.MemoryService/CancelDream',
+                request_serializer=sapience_dot_v1_dot_dream__pb2.CancelDreamRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_dream__pb2.CancelDreamResponse.FromString,
                 _registered_method=True)
         self.Export = channel.unary_stream(
                 '/sapience.v1.MemoryService/Export',
@@ -385,7 +416,49 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Dream(self, request, context):
-        """Consolidates memories. UNIMPLEMENTED (reason NOT_YET) in this version.
+        """Begins to consolidate memories. FAILED_PRECONDITION (DREAM_AT_WORK) while another Dream of the namespace is at work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDream(self, request, context):
+        """A Dream, and its changes as a diff.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDreams(self, request, context):
+        """The Dreams of a namespace, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchDream(self, request, context):
+        """The states of a Dream, as they come, until it waits for approval or has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveDream(self, request, context):
+        """Lets a Dream apply what it proposed, all of it or some.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoDream(self, request, context):
+        """Takes back all that a Dream changed: memory is as if it had not been, but for what was told since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelDream(self, request, context):
+        """Gives a Dream up. What it had applied stays, until it is undone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -564,8 +637,38 @@ def add_MemoryServiceServicer_to_server(servicer, server):
             ),
             'Dream': grpc.unary_unary_rpc_method_handler(
                     servicer.Dream,
-                    request_deserializer=sapience_dot_v1_dot_memory__pb2.DreamRequest.FromString,
-                    response_serializer=sapience_dot_v1_dot_memory__pb2.DreamResponse.SerializeToString,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.DreamRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.DreamResponse.SerializeToString,
+            ),
+            'GetDream': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDream,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.GetDreamRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.GetDreamResponse.SerializeToString,
+            ),
+            'ListDreams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDreams,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.ListDreamsRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.ListDreamsResponse.SerializeToString,
+            ),
+            'WatchDream': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDream,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.WatchDreamRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.WatchDreamResponse.SerializeToString,
+            ),
+            'ApproveDream': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveDream,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.ApproveDreamRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.ApproveDreamResponse.SerializeToString,
+            ),
+            'UndoDream': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoDream,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.UndoDreamRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.UndoDreamResponse.SerializeToString,
+            ),
+            'CancelDream': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDream,
+                    request_deserializer=sapience_dot_v1_dot_dream__pb2.CancelDreamRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_dream__pb2.CancelDreamResponse.SerializeToString,
             ),
             'Export': grpc.unary_stream_rpc_method_handler(
                     servicer.Export,
@@ -1302,8 +1405,170 @@ class MemoryService:
             request,
             target,
             '/sapience.v1.MemoryService/Dream',
-            sapience_dot_v1_dot_memory__pb2.DreamRequest.SerializeToString,
-            sapience_dot_v1_dot_memory__pb2.DreamResponse.FromString,
+            sapience_dot_v1_dot_dream__pb2.DreamRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.DreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/GetDream',
+            sapience_dot_v1_dot_dream__pb2.GetDreamRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.GetDreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDreams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ListDreams',
+            sapience_dot_v1_dot_dream__pb2.ListDreamsRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.ListDreamsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.MemoryService/WatchDream',
+            sapience_dot_v1_dot_dream__pb2.WatchDreamRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.WatchDreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveDream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ApproveDream',
+            sapience_dot_v1_dot_dream__pb2.ApproveDreamRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.ApproveDreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoDream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/UndoDream',
+            sapience_dot_v1_dot_dream__pb2.UndoDreamRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.UndoDreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/CancelDream',
+            sapience_dot_v1_dot_dream__pb2.CancelDreamRequest.SerializeToString,
+            sapience_dot_v1_dot_dream__pb2.CancelDreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Memory: what is kept, as it was told, in time. The record is the truth; the vect
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from sapience.v1 import dream_pb2 as _dream_pb2
 from sapience.v1 import memory_pb2 as _memory_pb2
 from sapience.v1 import moving_pb2 as _moving_pb2
 import abc as _abc_1
@@ -90,8 +91,20 @@ class MemoryServiceStub:
     """How Episodes are kept: holds, ends, and how often they were cited."""
     RecordUse: _grpc.UnaryUnaryMultiCallable[_memory_pb2.RecordUseRequest, _memory_pb2.RecordUseResponse]
     """Counts that Episodes were cited. The reasoning service sends it, many at a time; a crash may lose some."""
-    Dream: _grpc.UnaryUnaryMultiCallable[_memory_pb2.DreamRequest, _memory_pb2.DreamResponse]
-    """Consolidates memories. UNIMPLEMENTED (reason NOT_YET) in this version."""
+    Dream: _grpc.UnaryUnaryMultiCallable[_dream_pb2.DreamRequest, _dream_pb2.DreamResponse]
+    """Begins to consolidate memories. FAILED_PRECONDITION (DREAM_AT_WORK) while another Dream of the namespace is at work."""
+    GetDream: _grpc.UnaryUnaryMultiCallable[_dream_pb2.GetDreamRequest, _dream_pb2.GetDreamResponse]
+    """A Dream, and its changes as a diff."""
+    ListDreams: _grpc.UnaryUnaryMultiCallable[_dream_pb2.ListDreamsRequest, _dream_pb2.ListDreamsResponse]
+    """The Dreams of a namespace, newest first."""
+    WatchDream: _grpc.UnaryStreamMultiCallable[_dream_pb2.WatchDreamRequest, _dream_pb2.WatchDreamResponse]
+    """The states of a Dream, as they come, until it waits for approval or has ended."""
+    ApproveDream: _grpc.UnaryUnaryMultiCallable[_dream_pb2.ApproveDreamRequest, _dream_pb2.ApproveDreamResponse]
+    """Lets a Dream apply what it proposed, all of it or some."""
+    UndoDream: _grpc.UnaryUnaryMultiCallable[_dream_pb2.UndoDreamRequest, _dream_pb2.UndoDreamResponse]
+    """Takes back all that a Dream changed: memory is as if it had not been, but for what was told since."""
+    CancelDream: _grpc.UnaryUnaryMultiCallable[_dream_pb2.CancelDreamRequest, _dream_pb2.CancelDreamResponse]
+    """Gives a Dream up. What it had applied stays, until it is undone."""
     Export: _grpc.UnaryStreamMultiCallable[_memory_pb2.ExportRequest, _memory_pb2.ExportResponse]
     """Streams all that a namespace holds."""
     Import: _grpc.StreamUnaryMultiCallable[_memory_pb2.ImportRequest, _memory_pb2.ImportResponse]
@@ -168,8 +181,20 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """How Episodes are kept: holds, ends, and how often they were cited."""
     RecordUse: _aio.UnaryUnaryMultiCallable[_memory_pb2.RecordUseRequest, _memory_pb2.RecordUseResponse]  # type: ignore[assignment]
     """Counts that Episodes were cited. The reasoning service sends it, many at a time; a crash may lose some."""
-    Dream: _aio.UnaryUnaryMultiCallable[_memory_pb2.DreamRequest, _memory_pb2.DreamResponse]  # type: ignore[assignment]
-    """Consolidates memories. UNIMPLEMENTED (reason NOT_YET) in this version."""
+    Dream: _aio.UnaryUnaryMultiCallable[_dream_pb2.DreamRequest, _dream_pb2.DreamResponse]  # type: ignore[assignment]
+    """Begins to consolidate memories. FAILED_PRECONDITION (DREAM_AT_WORK) while another Dream of the namespace is at work."""
+    GetDream: _aio.UnaryUnaryMultiCallable[_dream_pb2.GetDreamRequest, _dream_pb2.GetDreamResponse]  # type: ignore[assignment]
+    """A Dream, and its changes as a diff."""
+    ListDreams: _aio.UnaryUnaryMultiCallable[_dream_pb2.ListDreamsRequest, _dream_pb2.ListDreamsResponse]  # type: ignore[assignment]
+    """The Dreams of a namespace, newest first."""
+    WatchDream: _aio.UnaryStreamMultiCallable[_dream_pb2.WatchDreamRequest, _dream_pb2.WatchDreamResponse]  # type: ignore[assignment]
+    """The states of a Dream, as they come, until it waits for approval or has ended."""
+    ApproveDream: _aio.UnaryUnaryMultiCallable[_dream_pb2.ApproveDreamRequest, _dream_pb2.ApproveDreamResponse]  # type: ignore[assignment]
+    """Lets a Dream apply what it proposed, all of it or some."""
+    UndoDream: _aio.UnaryUnaryMultiCallable[_dream_pb2.UndoDreamRequest, _dream_pb2.UndoDreamResponse]  # type: ignore[assignment]
+    """Takes back all that a Dream changed: memory is as if it had not been, but for what was told since."""
+    CancelDream: _aio.UnaryUnaryMultiCallable[_dream_pb2.CancelDreamRequest, _dream_pb2.CancelDreamResponse]  # type: ignore[assignment]
+    """Gives a Dream up. What it had applied stays, until it is undone."""
     Export: _aio.UnaryStreamMultiCallable[_memory_pb2.ExportRequest, _memory_pb2.ExportResponse]  # type: ignore[assignment]
     """Streams all that a namespace holds."""
     Import: _aio.StreamUnaryMultiCallable[_memory_pb2.ImportRequest, _memory_pb2.ImportResponse]  # type: ignore[assignment]
@@ -397,10 +422,58 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Dream(
         self,
-        request: _memory_pb2.DreamRequest,
+        request: _dream_pb2.DreamRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_memory_pb2.DreamResponse, _abc.Awaitable[_memory_pb2.DreamResponse]]:
-        """Consolidates memories. UNIMPLEMENTED (reason NOT_YET) in this version."""
+    ) -> _typing.Union[_dream_pb2.DreamResponse, _abc.Awaitable[_dream_pb2.DreamResponse]]:
+        """Begins to consolidate memories. FAILED_PRECONDITION (DREAM_AT_WORK) while another Dream of the namespace is at work."""
+
+    @_abc_1.abstractmethod
+    def GetDream(
+        self,
+        request: _dream_pb2.GetDreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dream_pb2.GetDreamResponse, _abc.Awaitable[_dream_pb2.GetDreamResponse]]:
+        """A Dream, and its changes as a diff."""
+
+    @_abc_1.abstractmethod
+    def ListDreams(
+        self,
+        request: _dream_pb2.ListDreamsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dream_pb2.ListDreamsResponse, _abc.Awaitable[_dream_pb2.ListDreamsResponse]]:
+        """The Dreams of a namespace, newest first."""
+
+    @_abc_1.abstractmethod
+    def WatchDream(
+        self,
+        request: _dream_pb2.WatchDreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_dream_pb2.WatchDreamResponse], _abc.AsyncIterator[_dream_pb2.WatchDreamResponse]]:
+        """The states of a Dream, as they come, until it waits for approval or has ended."""
+
+    @_abc_1.abstractmethod
+    def ApproveDream(
+        self,
+        request: _dream_pb2.ApproveDreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dream_pb2.ApproveDreamResponse, _abc.Awaitable[_dream_pb2.ApproveDreamResponse]]:
+        """Lets a Dream apply what it proposed, all of it or some."""
+
+    @_abc_1.abstractmethod
+    def UndoDream(
+        self,
+        request: _dream_pb2.UndoDreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dream_pb2.UndoDreamResponse, _abc.Awaitable[_dream_pb2.UndoDreamResponse]]:
+        """Takes back all that a Dream changed: memory is as if it had not been, but for what was told since."""
+
+    @_abc_1.abstractmethod
+    def CancelDream(
+        self,
+        request: _dream_pb2.CancelDreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dream_pb2.CancelDreamResponse, _abc.Awaitable[_dream_pb2.CancelDreamResponse]]:
+        """Gives a Dream up. What it had applied stays, until it is undone."""
 
     @_abc_1.abstractmethod
     def Export(

@@ -22,6 +22,8 @@ _CONTENT = {
     "Term": "term",
     "Speaker": "name",
     "Request": "request_id",
+    "Dream": "id",
+    "DreamChange": "dream",
     "RelationPolicy": "relation",
 }
 
@@ -72,13 +74,14 @@ class Commits(Statements):
     def held(self, name: str) -> Held | None:
         row = self._one(
             "MATCH (n:Namespace {name: $name}) RETURN n.key AS key, n.episodes AS episodes, n.concepts AS concepts, "
+            "coalesce(n.dreamt, 0) AS dreamt, "
             "n.space_name AS space_name, n.space_version AS space_version, n.dimensions AS dimensions",
             name=name,
         )
         if row is None:
             return None
         space = None if row["dimensions"] is None else rows.space_from(row)
-        return Held(row["key"], name, space, row["episodes"], row["concepts"])
+        return Held(row["key"], name, space, row["episodes"], row["concepts"], row["dreamt"])
 
     def make_namespace(self, name: str, commit: Commit) -> None:
         query = "CREATE (:Namespace {key: $key, name: $name, created_at: $at, episodes: 0, concepts: 0})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.nouns import SourceKind
 from memory.record import rows
 from memory.record.neo4j.statements import Statements
 from memory.record.transaction import Going, Held
@@ -55,8 +56,9 @@ class Deleting(Statements):
     def delete(self, held: Held, going: Going) -> None:
         key, episodes, concepts = held.key, list(going.episodes), list(going.concepts)
         these = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids "
-        query = these + "RETURN c.term_ids AS term_ids"
-        terms = rows.term_counts(row["term_ids"] for row in self._all(query, key=key, ids=concepts))
+        query = these + "MATCH (e:Episode)-[:HAS]->(c) WHERE e.kind <> $kind RETURN c.term_ids AS term_ids"
+        packed = self._all(query, key=key, ids=concepts, kind=int(SourceKind.DREAM))
+        terms = rows.term_counts(row["term_ids"] for row in packed)
         self._do(
             "UNWIND $terms AS row MATCH (t:Term {namespace: $key, term: row[0]}) SET t.df = t.df - row[1] "
             "WITH t WHERE t.df = 0 DELETE t",
@@ -79,12 +81,16 @@ class Deleting(Statements):
             key=key,
             names=named,
         )
+        of_dreams = "(e:Episode)-[:HAS]->(n:Concept) WHERE e.id IN $ids AND e.kind = $kind"
+        dreamt = self._count(of_dreams, ids=episodes, kind=int(SourceKind.DREAM))
         self._do(these + "DETACH DELETE c", key=key, ids=concepts)
         self._do("MATCH (e:Episode) WHERE e.id IN $ids DETACH DELETE e", ids=episodes)
         self._do(
             "MATCH (n:Namespace {name: $name}) "
-            "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts",
+            "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts, "
+            "n.dreamt = coalesce(n.dreamt, 0) - $dreamt",
             name=held.name,
             episodes=len(episodes),
             concepts=len(concepts),
+            dreamt=dreamt,
         )

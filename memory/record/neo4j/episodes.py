@@ -77,7 +77,7 @@ class Episodes(Statements):
                 [*one.values(), [[*part.values()] for part in its]] for one, its in zip(told, parts, strict=True)
             ],
         )
-        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        terms = rows.term_counts(rows.counted_terms(fresh))
         self._do(
             "UNWIND $terms AS row MERGE (t:Term {namespace: $key, term: row[0]}) "
             "ON CREATE SET t.df = row[1] ON MATCH SET t.df = t.df + row[1]",
@@ -92,13 +92,15 @@ class Episodes(Statements):
         )
         self._do(
             "MATCH (n:Namespace {name: $name}) SET n.space_name = $space_name, n.space_version = $space_version, "
-            "n.dimensions = $dimensions, n.episodes = n.episodes + $episodes, n.concepts = n.concepts + $concepts",
+            "n.dimensions = $dimensions, n.episodes = n.episodes + $episodes, n.concepts = n.concepts + $concepts, "
+            "n.dreamt = coalesce(n.dreamt, 0) + $dreamt",
             name=held.name,
             space_name=space.name,
             space_version=space.version,
             dimensions=space.dimensions,
             episodes=len(fresh),
             concepts=sum(len(one.concept_ids) for one in fresh),
+            dreamt=rows.dreamt_counts(fresh),
         )
 
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:

@@ -36,6 +36,9 @@ _UNIQUE = {
     "relation_policy": ("RelationPolicy", "namespace", "relation", "seq"),
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
+    "dream": ("Dream", "namespace", "id"),
+    "dream_number": ("Dream", "namespace", "number"),
+    "dream_change": ("DreamChange", "namespace", "dream", "ordinal"),
     "forgotten": ("Forgotten", "audit_id"),
     "tombstone": ("Tombstone", "namespace", "kind", "digest"),
 }
@@ -48,6 +51,8 @@ _INDEXES = {
     "outbox_by_namespace": ("Outbox", "namespace"),
     "episode_by_archival": ("Episode", "namespace", "archived_seq", "id"),
     "episode_ending": ("Episode", "namespace", "expires_at", "id"),
+    "dream_by_state": ("Dream", "state"),
+    "dream_change_by_kind": ("DreamChange", "namespace", "kind", "state"),
     "episode_held": ("Episode", "namespace", "held"),
     "tombstone_by_commit": ("Tombstone", "namespace", "seq"),
     "forgotten_by_commit": ("Forgotten", "seq"),

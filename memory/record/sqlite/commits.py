@@ -37,21 +37,25 @@ class Commits(Statements):
 
     def held(self, name: str) -> Held | None:
         query = """
-            SELECT n.key, n.episodes, n.concepts, s.name AS space_name, s.version AS space_version, s.dimensions
+            SELECT n.key, n.episodes, n.concepts, n.dreamt,
+                   s.name AS space_name, s.version AS space_version, s.dimensions
             FROM namespace n LEFT JOIN space s ON s.key = n.space WHERE n.name = ?
         """
         row = self._db.execute(query, (name,)).fetchone()
         if row is None:
             return None
         space = None if row["dimensions"] is None else rows.space_from(row)
-        return Held(row["key"], name, space, row["episodes"], row["concepts"])
+        return Held(row["key"], name, space, row["episodes"], row["concepts"], row["dreamt"])
 
     def make_namespace(self, name: str, commit: Commit) -> None:
         values = (commit.seq, name, commit.recorded_at)
         self._db.execute("INSERT INTO namespace (key, name, created_at) VALUES (?, ?, ?)", values)
 
     def delete_namespace(self, held: Held) -> None:
+        of_it = "SELECT key FROM episode WHERE namespace = ?"
+        self._db.execute(f"DELETE FROM derived WHERE episode IN ({of_it})", (held.key,))
         for table in (
+            *("dream_change", "dream"),
             *("hold", "fact", "entity_name", "entity", "relation_policy"),
             *("concept", "episode", "term", "speaker", "request"),
         ):

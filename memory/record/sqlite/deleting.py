@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from core.nouns import SourceKind
 from memory.record import rows
 from memory.record.sqlite.statements import GIVEN, Statements
 from memory.record.transaction import Going, Held
@@ -50,8 +51,11 @@ class Deleting(Statements):
 
     def delete(self, held: Held, going: Going) -> None:
         episodes, concepts, facts = (json.dumps(ids) for ids in (going.episodes, going.concepts, going.facts))
-        query = f"SELECT term_ids FROM concept WHERE namespace = ? AND id IN {GIVEN}"
-        packed = (row["term_ids"] for row in self._db.execute(query, (held.key, concepts)))
+        query = f"""
+            SELECT term_ids FROM concept c JOIN episode e ON e.key = c.episode
+            WHERE c.namespace = ? AND c.id IN {GIVEN} AND e.kind != ?
+        """
+        packed = (row["term_ids"] for row in self._db.execute(query, (held.key, concepts, SourceKind.DREAM)))
         terms = sorted(rows.term_counts(packed).items())
         self._db.executemany(
             "UPDATE term SET df = df - ? WHERE namespace = ? AND term = ?", ((df, held.key, term) for term, df in terms)
@@ -74,9 +78,13 @@ class Deleting(Statements):
             if self._db.execute(query, (key,)).fetchone() is None:
                 self._db.execute("DELETE FROM entity_name WHERE entity = ?", (key,))
                 self._db.execute("DELETE FROM entity WHERE key = ?", (key,))
+        of_dreams = f"concept c JOIN episode e ON e.key = c.episode WHERE e.kind = ? AND e.id IN {GIVEN}"
+        dreamt = self._count(of_dreams, SourceKind.DREAM, episodes)
         self._db.execute(f"DELETE FROM concept WHERE namespace = ? AND id IN {GIVEN}", (held.key, concepts))
+        keys = f"(SELECT key FROM episode WHERE id IN {GIVEN})"
+        self._db.execute(f"DELETE FROM derived WHERE episode IN {keys} OR source IN {keys}", (episodes, episodes))
         self._db.execute(f"DELETE FROM episode WHERE id IN {GIVEN}", (episodes,))
         self._db.execute(
-            "UPDATE namespace SET episodes = episodes - ?, concepts = concepts - ? WHERE key = ?",
-            (len(going.episodes), len(going.concepts), held.key),
+            "UPDATE namespace SET episodes = episodes - ?, concepts = concepts - ?, dreamt = dreamt - ? WHERE key = ?",
+            (len(going.episodes), len(going.concepts), dreamt, held.key),
         )

@@ -82,7 +82,7 @@ class Episodes(Statements):
                 for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
             ],
         )
-        terms = rows.term_counts(concept.term_ids for one in fresh for concept in one.packed.concepts)
+        terms = rows.term_counts(rows.counted_terms(fresh))
         self._db.executemany(
             "INSERT INTO term (namespace, term, df) VALUES (?, ?, ?) "
             "ON CONFLICT (namespace, term) DO UPDATE SET df = df + excluded.df",
@@ -94,8 +94,15 @@ class Episodes(Statements):
             ((held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()),
         )
         self._db.execute(
-            "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ? WHERE key = ?",
-            (self._space_key(space), len(fresh), sum(len(one.concept_ids) for one in fresh), held.key),
+            "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ?, dreamt = dreamt + ? "
+            "WHERE key = ?",
+            (
+                self._space_key(space),
+                len(fresh),
+                sum(len(one.concept_ids) for one in fresh),
+                rows.dreamt_counts(fresh),
+                held.key,
+            ),
         )
 
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:

@@ -18,6 +18,7 @@ from core.ids import Ids
 from memory.record.base import TransactionalRecord
 from memory.record.sqlite.commits import Commits
 from memory.record.sqlite.deleting import Deleting
+from memory.record.sqlite.dreams import Dreams
 from memory.record.sqlite.facts import Facts
 from memory.record.sqlite.file import SqliteFile
 from memory.record.sqlite.keeping import KeptEpisodes
@@ -58,5 +59,5 @@ class _SqliteStore:
         self._file.close()
 
 
-class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting, Tombstones, Moving):
+class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting, Tombstones, Moving, Dreams):
     """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""

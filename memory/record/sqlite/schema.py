@@ -249,5 +249,45 @@ _TOMBSTONES = (
     "INSERT INTO store (key, secret) VALUES (1, randomblob(32))",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES)
+_DREAMS = (
+    # What an Episode was derived from: it is deleted with any of them.
+    """
+    CREATE TABLE derived (
+        episode INTEGER NOT NULL REFERENCES episode (key),
+        source INTEGER NOT NULL REFERENCES episode (key),
+        PRIMARY KEY (episode, source)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX derived_by_source ON derived (source)",
+    # Concepts that Dreams wrote, which are left out of the statistics.
+    "ALTER TABLE namespace ADD COLUMN dreamt INTEGER NOT NULL DEFAULT 0",
+    # Dreams and their changes hold ids and counts, no word of an Episode. `body` and `inverse` are JSON.
+    """
+    CREATE TABLE dream (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (namespace, id),
+        UNIQUE (namespace, number)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX dream_by_state ON dream (state)",
+    """
+    CREATE TABLE dream_change (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        dream TEXT NOT NULL,
+        ordinal INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        inverse TEXT NOT NULL,
+        PRIMARY KEY (namespace, dream, ordinal)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX dream_change_by_kind ON dream_change (namespace, kind, state, dream, ordinal)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""

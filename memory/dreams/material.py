@@ -1,0 +1,155 @@
+"""What a Dream reads, side by side and in one order, so that what it proposes depends on nothing else.
+
+Everything comes in the order of telling (told_at, source, conversation, position, id), however it was read. Words that
+say who spoke and when are taken out of the terms: they are indexed with every Concept, and say nothing that it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from core.clock import Micros
+from core.nouns import (
+    EVIDENCE,
+    Concept,
+    Episode,
+    Fact,
+    Float32,
+    Keeping,
+    RelationPolicy,
+    SourceKind,
+    StoredConcept,
+)
+from memory.analysis import asks, episode_context, terms
+
+LEARNT = frozenset({SourceKind.SELF})
+"""Kinds of source that answers of ours are remembered as."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sentence:
+    """A Concept as a Dream sees it."""
+
+    concept: Concept
+    vector: Float32
+    """Shape [dimensions], unit length."""
+    terms: frozenset[int]
+    """Its own, with no name or day that it was indexed with."""
+
+    @property
+    def states(self) -> bool:
+        """Whether it states something, and does not ask."""
+        return not asks(self.concept.span.text)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """An Episode with its Concepts."""
+
+    episode: Episode
+    sentences: tuple[Sentence, ...]
+    keeping: Keeping
+    sources: tuple[str, ...] = ()
+    """What it was derived from."""
+
+    @classmethod
+    def of(
+        cls, episode: Episode, concepts: Sequence[StoredConcept], keeping: Keeping | None, sources: Sequence[str] = ()
+    ) -> Told:
+        """From what the record keeps."""
+        context = frozenset(terms(episode_context(episode.speaker, episode.told_at)))
+        sentences = tuple(
+            Sentence(one.concept, one.vector, frozenset(one.terms.indices) - context)
+            for one in sorted(concepts, key=lambda one: one.concept.ordinal)
+        )
+        return cls(episode, sentences, keeping or Keeping(episode.id), tuple(sources))
+
+    @property
+    def id(self) -> str:
+        """The Episode's."""
+        return self.episode.id
+
+    @property
+    def terms(self) -> frozenset[int]:
+        """Of all its sentences."""
+        return frozenset[int]().union(*(one.terms for one in self.sentences))
+
+    def vector(self) -> Float32:
+        """The mean of its sentences' vectors, at unit length. Shape [dimensions]; it has a sentence."""
+        return unit_mean([one.vector for one in self.sentences])
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What one Dream has read. The lists are in the order of telling."""
+
+    evidence: Sequence[Told]
+    """What was told by people and documents, and is not archived."""
+    answers: Sequence[Told] = ()
+    """What we answered ourselves: with `sources` where it was from evidence."""
+    summaries: Sequence[Told] = ()
+    """What earlier Dreams wrote and none has archived; with their sources."""
+    known: frozenset[str] = frozenset()
+    """The external ids of all that Dreams wrote, archived or not."""
+    facts: Sequence[Fact] = ()
+    policies: Sequence[RelationPolicy] = ()
+    credited: frozenset[tuple[str, str]] = frozenset()
+    """(Episode, answer) for what an earlier Dream strengthened for."""
+    namespace: str = ""
+    read: frozenset[str] = frozenset()
+    """The ids of all Episodes that were read."""
+
+    @classmethod
+    def of(
+        cls,
+        namespace: str,
+        told: Iterable[Told],
+        *,
+        facts: Iterable[Fact] = (),
+        policies: Iterable[RelationPolicy] = (),
+        credited: Iterable[tuple[str, str]] = (),
+    ) -> Material:
+        """Sorts what was read, in any order, by what it is."""
+        ordered = sorted(told, key=lambda one: place(one.episode))
+        dreamt = [one for one in ordered if one.episode.source.kind is SourceKind.DREAM]
+        return cls(
+            evidence=[one for one in ordered if one.episode.source.kind in EVIDENCE and not one.episode.archived_seq],
+            answers=[one for one in ordered if one.episode.source.kind in LEARNT],
+            summaries=[one for one in dreamt if not one.episode.archived_seq],
+            known=frozenset(one.episode.external_id for one in dreamt),
+            facts=sorted(facts, key=lambda one: (one.told_at, one.seq, one.id)),
+            policies=sorted(policies, key=lambda one: one.relation),
+            credited=frozenset(credited),
+            namespace=namespace,
+            read=frozenset(one.id for one in ordered),
+        )
+
+    def without(self, episode_ids: Collection[str]) -> Material:
+        """The same, but for some of what was told."""
+        gone = frozenset(episode_ids)
+        return replace(self, evidence=[one for one in self.evidence if one.id not in gone])
+
+    @cached_property
+    def weights(self) -> Mapping[int, float]:
+        """How much each term says: the IDF over the sentences read."""
+        counts = Counter(term for one in self.evidence for sentence in one.sentences for term in sentence.terms)
+        total = sum(len(one.sentences) for one in self.evidence)
+        return {term: math.log(1 + (total - count + 0.5) / (count + 0.5)) for term, count in counts.items()}
+
+
+def place(episode: Episode) -> tuple[Micros, str, str, int, str]:
+    """The order in which things were told."""
+    return episode.told_at, episode.source.name, episode.conversation, episode.position, episode.id
+
+
+def unit_mean(vectors: Sequence[Float32]) -> Float32:
+    """The mean at unit length; the first of them where they cancel out. Shape [dimensions]."""
+    mean = np.mean(np.stack(vectors).astype(np.float64), axis=0)
+    length = float(np.linalg.norm(mean))
+    return (mean / length).astype(np.float32) if length > 1e-6 else vectors[0]

@@ -1,0 +1,79 @@
+"""All that one Dream proposes, within its budget. Pure: the same material in any order gives the same proposals.
+
+Kinds come one after another, as `DreamKind` numbers them, and each sees memory as those before it would leave it: so
+what a Dream leaves behind is what the next one finds, and it has nothing more to say.
+
+Another kind is another `Proposer` in `PROPOSERS`. Aliases, for one, want an action that merges two Entities in the
+record and one that takes the merge back, besides those of `core.dreams`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from core.dreams import Archive, DreamKind, Proposal
+from memory.dreams.contradictions import contradictions
+from memory.dreams.duplicates import duplicates
+from memory.dreams.material import Material
+from memory.dreams.procedures import procedures
+from memory.dreams.strengthening import strengthening
+from memory.dreams.summaries import summaries
+
+GoOn = Callable[[], bool]
+
+
+class Proposer(Protocol):
+    """A pure function from what was read to proposals of one kind."""
+
+    def __call__(self, material: Material, may_go_on: GoOn, /) -> list[Proposal]:
+        """Nothing, where `may_go_on` says no before it is done: half an answer may be a wrong one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The proposals, findings among them, and what the budget left out."""
+
+    proposals: tuple[Proposal, ...]
+    beyond: int = 0
+    """Changes that were found and not proposed: more than the budget allows."""
+    unseen: tuple[DreamKind, ...] = ()
+    """Kinds that there was no time for."""
+
+
+def propose(material: Material, kinds: Collection[DreamKind], most: int, may_go_on: GoOn = lambda: True) -> Proposed:
+    """Asks each kind; of more than `most` changes, the surest of each kind come first."""
+    kept: list[Proposal] = []
+    beyond, changes = 0, 0
+    unseen = []
+    for kind, proposer in PROPOSERS.items():
+        if kind not in kinds:
+            continue
+        found = proposer(material, may_go_on) if may_go_on() else []
+        if not may_go_on():
+            unseen.append(kind)
+            continue
+        findings = [one for one in found if not one.actions]
+        wanted = sorted((one for one in found if one.actions), key=lambda one: (-round(one.score, 6), one.reads))
+        room = max(0, most - changes)
+        beyond += len(wanted[room:])
+        taken = wanted[:room]
+        changes += len(taken)
+        kept += [*taken, *findings]
+        archived = {action.episode_id for one in taken for action in one.actions if isinstance(action, Archive)}
+        material = material.without(archived)
+    return Proposed(tuple(kept), beyond, tuple(unseen))
+
+
+PROPOSERS: Mapping[DreamKind, Proposer] = MappingProxyType(
+    {
+        DreamKind.DUPLICATES: lambda material, _: duplicates(material),
+        DreamKind.SUMMARIES: summaries,
+        DreamKind.CONTRADICTIONS: lambda material, _: contradictions(material),
+        DreamKind.PROCEDURES: lambda material, _: procedures(material),
+        DreamKind.STRENGTHENING: lambda material, _: strengthening(material),
+    }
+)
