@@ -51,12 +51,6 @@ _HOLIDAY = "|".join(
 )
 _YEAR = r"(?:19|20)\d\d"
 _NTH = r"(\d{1,2})(?:st|nd|rd|th)?"
-WORTH = re.compile(
-    rf"\d|\b(?:{_MONTH}|{WEEKDAY}|{_HOLIDAY})|"
-    r"\b(?:day|days|week|weeks|weekends?|month|months|years?|yesterday|tomorrow|tonight|night|morning|afternoon|evening|"
-    r"spring|summer|autumn|fall|winter|birthday|anniversary)\b",
-    re.IGNORECASE,
-)
 
 
 def _month_of(name: str) -> int:
@@ -270,66 +264,72 @@ class Rule:
 
     pattern: re.Pattern[str]
     resolve: Resolve
-    worth: re.Pattern[str]
-    """A cheap look for what every match contains, so that most rules are not tried on most sentences."""
+    worth: frozenset[str]
+    """Words of which every match holds one: most rules need not be tried on most sentences."""
 
 
-def _rule(
-    pattern: str, resolve: Callable[[re.Match[str], Told], Period | None], worth: str, case: bool = False
-) -> Rule:
-    flags = re.NOFLAG if case else re.IGNORECASE
-    return Rule(re.compile(pattern, flags), resolve, re.compile(worth, flags))
+_MONTH_WORDS = " ".join([*cal.MONTHS, *(name[:3] for name in cal.MONTHS), "sept"])
+_DIGITS = "0 1 2 3 4 5 6 7 8 9"
+
+
+def _rule(pattern: str, resolve: Resolve, worth: str, case: bool = False) -> Rule:
+    compiled = re.compile(pattern, re.NOFLAG if case else re.IGNORECASE)
+    return Rule(compiled, resolve, frozenset(worth.lower().split()))
 
 
 _WHEN = rf"(,? {_YEAR}| (?:last|this|next) year)?"
 RULES: tuple[Rule, ...] = (
-    _rule(r"\b(\d{4})-(\d{2})-(\d{2})\b", _iso, r"\d-\d"),
-    _rule(rf"\b(\d{{1,2}})/(\d{{1,2}})/({_YEAR}|\d\d)\b", _numeric, r"\d/\d"),
-    _rule(rf"\b{_NTH}(?: of)? ({_MONTH})(?:,? ({_YEAR}))?(?!\w)", _day_month, rf"(?:{_MONTH})", case=True),
-    _rule(rf"\b({_MONTH}) (?:the )?{_NTH}(?:,? ({_YEAR}))?(?![\w:])", _month_day, rf"(?:{_MONTH})", case=True),
-    _rule(rf"\b({_MONTH})(?: of)?,? ({_YEAR})\b", _month_year, rf"(?:{_MONTH})", case=True),
+    _rule(r"\b(\d{4})-(\d{2})-(\d{2})\b", _iso, _DIGITS),
+    _rule(rf"\b(\d{{1,2}})/(\d{{1,2}})/({_YEAR}|\d\d)\b", _numeric, _DIGITS),
+    _rule(rf"\b{_NTH}(?: of)? ({_MONTH})(?:,? ({_YEAR}))?(?!\w)", _day_month, _MONTH_WORDS, case=True),
+    _rule(rf"\b({_MONTH}) (?:the )?{_NTH}(?:,? ({_YEAR}))?(?![\w:])", _month_day, _MONTH_WORDS, case=True),
+    _rule(rf"\b({_MONTH})(?: of)?,? ({_YEAR})\b", _month_year, _MONTH_WORDS, case=True),
     _rule(
         r"\b(?:[Ii]n|[Ss]ince|[Uu]ntil|[Tt]ill|[Bb]y|[Dd]uring|[Ee]arly|[Mm]id|[Ll]ate|[Ff]rom|[Tt]o|[Tt]hrough|"
         rf"[Bb]etween|and|of)[ -](?P<said>{_MONTHS})\b(?! \d)",
-        _month_alone, _MONTHS, case=True,
+        _month_alone, _MONTH_WORDS, case=True,
     ),
-    _rule(rf"\b([Tt]his|[Ll]ast|[Nn]ext) ({_MONTHS})\b(?! \d)", _month_which, _MONTHS, case=True),
+    _rule(rf"\b([Tt]his|[Ll]ast|[Nn]ext) ({_MONTHS})\b(?! \d)", _month_which, _MONTH_WORDS, case=True),
     _rule(
         r"\b(?:in|since|until|till|by|during|from|to|through|between|and|of|around|before|after|year|early|late) "
         rf"(?P<said>{_YEAR})\b(?![-/:]?\d)|\((?P<alone>{_YEAR})\)",
-        _year, _YEAR,
+        _year, _DIGITS,
     ),
-    _rule(rf"\b({_YEAR}) ?[-\u2013] ?({_YEAR})\b", _years, _YEAR),
-    _rule(rf"\b({_SEASON}) (?:of )?({_YEAR})\b", _season_year, _YEAR),
-    _rule(rf"\b(last|this|next|in the|during the|over the) ({_SEASON})\b", _season, _SEASON),
+    _rule(rf"\b({_YEAR}) ?[-\u2013] ?({_YEAR})\b", _years, _DIGITS),
+    _rule(rf"\b({_SEASON}) (?:of )?({_YEAR})\b", _season_year, _DIGITS),
+    _rule(rf"\b(last|this|next|in the|during the|over the) ({_SEASON})\b", _season, " ".join(cal.SEASONS)),
     _rule(
         r"\bthe day (?:before yesterday|after tomorrow)\b|\b(?:today|tonight)\b|"
         rf"\b(?:yesterday|tomorrow)(?: (?:{_PART}))?\b",
-        _word, r"yesterday|tomorrow|today|tonight",
+        _word, "yesterday tomorrow today tonight",
     ),
-    _rule(r"\bthis (morning|afternoon|evening)\b", _this_part, r"morning|afternoon|evening"),
+    _rule(r"\bthis (morning|afternoon|evening)\b", _this_part, "morning afternoon evening"),
     _rule(r"\blast night\b", _last_night, "night"),
-    _rule(rf"(?<![\d,.])\b({_NUMBER}) (day|week|weekend|month|year)s? (?:ago|back)\b", _ago, r"ago|back"),
+    _rule(rf"(?<![\d,.])\b({_NUMBER}) (day|week|weekend|month|year)s? (?:ago|back)\b", _ago, "ago back"),
     _rule(
         rf"\b(?:in|within) ({_NUMBER}) (day|week|month|year)s?(?:['\u2019]s?)?(?: time)?(?! (?:of|old|straight|row))\b|"
         rf"\b({_NUMBER}) (day|week|month|year)s? from now\b",
-        _from_now, r"\bin\b|within|from now",
+        _from_now, "day days week weeks month months year years",
     ),
     _rule(
         r"\b(?:the )?(last|past|this past|this|next|this coming|coming|previous) (week|weekend|month|year)\b(?! of\b)",
-        _unit, r"last|past|this|next|coming|previous",
+        _unit, "week weekend month year",
     ),
-    _rule(rf"\b(?:the )?(?:last|past) ({_NUMBER}) (day|week|month|year)s?\b", _over_past, r"last|past"),
+    _rule(rf"\b(?:the )?(?:last|past) ({_NUMBER}) (day|week|month|year)s?\b", _over_past, "last past"),
     _rule(
         r"(?:\bhave|\bhas|['\u2019]ve|['\u2019]s|\bbeen)\b[^.!?\n]{0,60}?\b"
         rf"(?P<said>for (?:about |around |over |almost |nearly )?({_NUMBER}) (day|week|month|year)s?)\b"
         r"(?= now|[.,!]| and| already|$)",
-        _for_long, r"\bfor\b",
+        _for_long, "day days week weeks month months year years",
     ),
     _rule(
         rf"\b(?:(last|this|next|this past|this coming|[Tt]his|[Ll]ast|[Nn]ext) )?({WEEKDAY})(?: ({_PART}))?\b",
-        _weekday, rf"(?:{WEEKDAY})", case=True,
+        _weekday, " ".join(cal.WEEKDAYS), case=True,
     ),
-    _rule(rf"\b({_HOLIDAY}){_WHEN}(?!\w)", _holiday, rf"(?:{_HOLIDAY})"),
-    _rule(rf"\bmy (\w+(?: anniversary)?){_WHEN}\b", _anniversary, r"birthday|anniversary"),
+    _rule(rf"\b({_HOLIDAY}){_WHEN}(?!\w)", _holiday,
+        "christmas boxing new valentine valentines halloween independence thanksgiving easter"),
+    _rule(rf"\bmy (\w+(?: anniversary)?){_WHEN}\b", _anniversary, "birthday anniversary"),
 )  # fmt: skip
+
+WORTH = frozenset().union(*(rule.worth for rule in RULES))
+"""A text with none of these words names no date."""

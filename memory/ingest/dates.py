@@ -31,7 +31,7 @@ from core.nouns import Interval, Precision
 from memory.ingest import calendar as cal
 from memory.ingest.calendar import Period
 from memory.ingest.date_rules import RULES, WEEKDAY, WORTH, Told
-from memory.ingest.sentences import sentences
+from memory.ingest.sentences import sentences, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,15 @@ def dates(
     InvalidArgument for an unknown timezone.
     """
     zone = cal.zone_of(timezone)
-    if WORTH.search(text) is None:
+    if WORTH.isdisjoint(words_of(text)):
         return []
     today = cal.local_day(told_at, zone)
     found: list[tuple[int, int, Period]] = []
     for start, end in sentences(text):
-        if WORTH.search(text, start, end) is None:
-            continue
-        told = Told(today, looks_ahead(text[start:end]), anniversaries)
-        found += _in_sentence(text, start, end, told)
+        words = words_of(text[start:end])
+        if not WORTH.isdisjoint(words):
+            told = Told(today, looks_ahead(text[start:end]), anniversaries)
+            found += _in_sentence(text, start, end, words, told)
     plain = text.isascii()
     dated = []
     for start, end, period in found:
@@ -95,10 +95,10 @@ _TO = re.compile(r"(?: ?- ?| ?\u2013 ?| (?:to|until|till|through|and) )(?:the )?
 _AT = re.compile(r",? (?:at|around) (\d{1,2})(?::(\d\d))?(?: ?([ap])\.?m\b\.?)?(?!\w)", re.IGNORECASE)
 
 
-def _in_sentence(text: str, start: int, end: int, told: Told) -> list[tuple[int, int, Period]]:
+def _in_sentence(text: str, start: int, end: int, words: set[str], told: Told) -> list[tuple[int, int, Period]]:
     candidates: list[tuple[int, int, Period]] = []
     for rule in RULES:
-        if rule.worth.search(text, start, end) is None:
+        if rule.worth.isdisjoint(words):
             continue
         for match in rule.pattern.finditer(text, start, end):
             try:

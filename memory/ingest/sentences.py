@@ -25,3 +25,11 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
             start = match.end()
     if start < len(text):
         yield start, len(text)
+
+
+_WORD = re.compile(r"[a-z]+|\d")
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a text in lower case, and its single digits: what says which rules are worth trying on it."""
+    return set(_WORD.findall(text.lower()))
