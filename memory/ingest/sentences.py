@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+_CLOSING = "[)\"'\u201d\u2019]*"
+# Each way to end begins with its mark: a pattern that looks behind first is ten times slower.
 _END = re.compile(
-    r"[!?]+[)\"'\u201d\u2019]*(?=\s|$)|"
-    r"(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bProf)(?<!\b[A-Z])\.+[)\"'\u201d\u2019]*(?=\s+[A-Z\"'\u201c(\u2018]|\s*$)|"
+    rf"[!?]+{_CLOSING}(?=\s|$)|"
+    r"\.(?<!\bDr\.)(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bSt\.)(?<!\bProf\.)(?<!\b[A-Z]\.)"
+    rf"\.*{_CLOSING}(?=\s+[A-Z\"'\u201c(\u2018]|\s*$)|"
     r"\n"
 )
 
