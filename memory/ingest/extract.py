@@ -12,7 +12,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 
-from core.nouns import EVIDENCE, Contradiction, Episode, NewFact
+from core.entities import Extracted, NewMention
+from core.nouns import EVIDENCE, Episode, NewFact
 from memory.ingest.dates import Dated, dates
 from memory.ingest.entities import names
 from memory.ingest.relation_rules import POLICIES
@@ -29,27 +30,10 @@ _NAMESPACE_FACT = uuid.UUID("6f0c2c8e-7d0a-5b8e-9a55-6b1f0f1c7d03")
 
 
 @dataclass(frozen=True, slots=True)
-class NamedIn:
-    """An Entity, by name, that a text mentions at bytes [start_byte, end_byte); its speaker has an empty stretch."""
+class Extraction(Extracted):
+    """What one Episode says: what the record keeps, and the dates in it."""
 
-    name: str
-    start_byte: int
-    end_byte: int
-    kind: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Extraction:
-    """What one Episode says. `facts` bring their ids, the Episode as evidence, and the rule that read them."""
-
-    episode_id: str
-    mentions: tuple[NamedIn, ...] = ()
     dates: tuple[Dated, ...] = ()
-    facts: tuple[NewFact, ...] = ()
-
-    def policies(self) -> dict[str, Contradiction]:
-        """Those of its relations that hold one object at a time."""
-        return {fact.relation: POLICIES[fact.relation] for fact in self.facts if fact.relation in POLICIES}
 
 
 def extract(episode: Episode, timezone: str = "UTC") -> Extraction:
@@ -82,10 +66,12 @@ def extract(episode: Episode, timezone: str = "UTC") -> Extraction:
     return Extraction(
         episode.id,
         tuple(
-            NamedIn(*place, kind) for place, kind in sorted(mentions.items(), key=lambda one: one[0][1:] + one[0][:1])
+            NewMention(*place, kind)
+            for place, kind in sorted(mentions.items(), key=lambda one: one[0][1:] + one[0][:1])
         ),
-        tuple(found_dates),
         tuple(facts.values()),
+        {fact.relation: POLICIES[fact.relation] for fact in facts.values() if fact.relation in POLICIES},
+        tuple(found_dates),
     )
 
 

@@ -30,7 +30,9 @@ from core.nouns import (
     TermStatistics,
 )
 from memory.record import rows
+from memory.record.entities import EntityRules
 from memory.record.keeping import KeepingRecord, check_holds
+from memory.record.merging import NOTHING_MERGED, facts_read
 from memory.record.numbering import held_of as _held
 from memory.record.numbering import stored_answer as _stored
 from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
@@ -39,7 +41,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(KeepingRecord):
+class TransactionalRecord(EntityRules, KeepingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -208,8 +210,15 @@ class TransactionalRecord(KeepingRecord):
         relation: str = "",
         as_of: AsOf = AsOf(),
         contended: Collection[str] = (),
+        *,
+        merged: bool = True,
     ) -> list[Fact]:
-        return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of, contended))
+        def work(tx: Transaction) -> list[Fact]:
+            held = _held(tx, namespace)
+            whole = self._whole(tx, held, as_of) if merged else NOTHING_MERGED
+            return facts_read(tx, held, whole, entity, relation, as_of, contended)
+
+        return self._store.read(work)
 
     def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
         self._check_namespace(namespace)

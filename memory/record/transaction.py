@@ -30,6 +30,7 @@ from core.nouns import (
     TimeToLive,
 )
 from memory.record import rows
+from memory.record.entity_steps import EntitySteps
 
 _T = TypeVar("_T")
 
@@ -71,7 +72,7 @@ class FreshFact:
     commit: Commit
 
 
-class Transaction(Protocol):
+class Transaction(EntitySteps, Protocol):
     """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
 
     def last_commit(self) -> Commit | None:

@@ -132,7 +132,7 @@ def test_an_episode_whole() -> None:
     assert [one.interval.original_text for one in found.dates] == ["last Saturday"]
     assert {(one.relation, one.entity) for one in found.facts} == {("lives_in", "Łódź"), ("sibling_of", "Anna")}
     assert all(one.episode_id == "e1" and one.rule and one.trust < 1 for one in found.facts)
-    assert found.policies() == {"lives_in": Contradiction.SINGLE}
+    assert found.policies == {"lives_in": Contradiction.SINGLE}
 
 
 def test_whoever_a_fact_names_is_mentioned() -> None:

@@ -49,7 +49,7 @@ class Episodes(Statements):
         self._do(
             """
             UNWIND $episodes AS row
-            CREATE (e:Episode {namespace: $key, recorded_at: $at, seq: $seq})
+            CREATE (e:Episode {namespace: $key, recorded_at: $at, seq: $seq, extractor: 0})
             SET e += row.columns
             WITH e, row
             UNWIND row.concepts AS columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from core.ids import entity_id, normalised_name
@@ -22,7 +22,7 @@ _FACT = """
     RETURN f.id AS id, f.relation AS relation, f.literal AS literal, f.valid_start AS valid_start,
            f.valid_end AS valid_end, f.precision AS precision, f.original_text AS original_text,
            f.timezone AS timezone, f.told_at AS told_at, f.recorded_at AS recorded_at, f.seq AS seq,
-           f.retracted AS retracted, f.trust AS trust, s.id AS subject_id, s.name AS subject_name,
+           f.retracted AS retracted, f.trust AS trust, f.rule AS rule, s.id AS subject_id, s.name AS subject_name,
            o.id AS object_id, o.name AS object_name, e.id AS episode_id
 """
 
@@ -42,15 +42,7 @@ class Facts(Statements):
         for spelt in (end_of(one) for one in fresh for end_of in (_subject, _object)):
             if spelt is not None:
                 names.setdefault(normalised_name(spelt), spelt)  # the first spelling is the Entity's
-        self._do(
-            "UNWIND $entities AS row MERGE (x:Entity {namespace: $key, normalised: row.normalised}) "
-            "ON CREATE SET x.id = row.id, x.name = row.name",
-            key=held.key,
-            entities=[
-                {"normalised": normalised, "id": entity_id(held.name, name), "name": name}
-                for normalised, name in names.items()
-            ],
-        )
+        self._make_entities(held, names)
         self._do(
             "UNWIND $facts AS columns CREATE (f:Fact {namespace: $key}) SET f += columns",
             key=held.key,
@@ -117,6 +109,17 @@ class Facts(Statements):
         """
         return [rows.policy_from(row) for row in self._all(query, key=held.key, seq=seq)]
 
+    def _make_entities(self, held: Held, names: Mapping[str, str]) -> None:
+        self._do(
+            "UNWIND $entities AS row MERGE (x:Entity {namespace: $key, normalised: row.normalised}) "
+            "ON CREATE SET x.id = row.id, x.name = row.name",
+            key=held.key,
+            entities=[
+                {"normalised": normalised, "id": entity_id(held.name, name), "name": name}
+                for normalised, name in names.items()
+            ],
+        )
+
 
 def _subject(fact: FreshFact) -> str | None:
     return fact.told.subject
@@ -143,4 +146,5 @@ def _fact_columns(fresh: FreshFact) -> dict[str, Any]:
         "seq": fresh.commit.seq,
         "retracted": fact.retracted,
         "trust": float(fact.trust),
+        "rule": fact.rule or None,
     }

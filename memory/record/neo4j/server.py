@@ -15,7 +15,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -32,6 +32,8 @@ _UNIQUE = {
     "speaker": ("Speaker", "namespace", "name"),
     "entity": ("Entity", "namespace", "normalised"),
     "fact": ("Fact", "id"),
+    "entity_id": ("Entity", "id"),
+    "merge": ("Merge", "id"),
     "relation_policy": ("RelationPolicy", "namespace", "relation", "seq"),
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
@@ -46,6 +48,8 @@ _INDEXES = {
     "outbox_by_namespace": ("Outbox", "namespace"),
     "episode_archived": ("Episode", "namespace", "archived_seq"),
     "episode_by_end": ("Episode", "namespace", "expires_at"),
+    "episode_by_extractor": ("Episode", "namespace", "extractor", "seq"),
+    "merge_by_namespace": ("Merge", "namespace", "seq"),
     "episode_held": ("Episode", "namespace", "held"),
 }
 
@@ -108,6 +112,9 @@ class Neo4jServer:
                 query = f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{label}) ON ({listed})"
                 session.run(query).consume()
             session.run("CALL db.awaitIndexes(300)").consume()
+            # An index over properties holds no node that lacks one: Episodes of an earlier version get theirs.
+            query = "MATCH (e:Episode) WHERE e.extractor IS NULL SET e.extractor = 0"
+            session.run(query).consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.
             query = "MERGE (c:Counter {name: 'seq'}) ON CREATE SET c.seq = 0 SET c.schema = $version"

@@ -51,8 +51,10 @@ class Commits(Statements):
         self._db.execute("INSERT INTO namespace (key, name, created_at) VALUES (?, ?, ?)", values)
 
     def delete_namespace(self, held: Held) -> None:
+        mentions = "DELETE FROM mention WHERE episode IN (SELECT key FROM episode WHERE namespace = ?)"
+        self._db.execute(mentions, (held.key,))
         for table in (
-            *("hold", "fact", "entity_name", "entity", "relation_policy"),
+            *("entity_merge", "hold", "fact", "entity_name", "entity", "relation_policy"),
             *("concept", "episode", "term", "speaker", "request"),
         ):
             self._db.execute(f"DELETE FROM {table} WHERE namespace = ?", (held.key,))

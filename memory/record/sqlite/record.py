@@ -18,7 +18,7 @@ from core.ids import Ids
 from memory.record.base import TransactionalRecord
 from memory.record.sqlite.commits import Commits
 from memory.record.sqlite.deleting import Deleting
-from memory.record.sqlite.facts import Facts
+from memory.record.sqlite.entities import Entities
 from memory.record.sqlite.file import SqliteFile
 from memory.record.sqlite.keeping import KeptEpisodes
 from memory.record.sqlite.schema import APPLICATION_ID, MIGRATIONS
@@ -56,5 +56,5 @@ class _SqliteStore:
         self._file.close()
 
 
-class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting):
+class _SqliteTransaction(Commits, Entities, KeptEpisodes, Deleting):
     """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""

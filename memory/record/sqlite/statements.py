@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 from core.nouns import (
     Space,
@@ -24,6 +25,19 @@ class Statements:
 
     def _ids(self, query: str, *values: object) -> tuple[str, ...]:
         return tuple(row["id"] for row in self._db.execute(query, values))
+
+    def _drop_unnamed(self, keys: Iterable[int]) -> None:
+        """Deletes those of the Entities that nothing names any more, and the merges they are in."""
+        query = """
+            SELECT 1 FROM fact WHERE subject = ?1 UNION ALL SELECT 1 FROM fact WHERE entity = ?1
+            UNION ALL SELECT 1 FROM mention WHERE entity = ?1 LIMIT 1
+        """
+        for key in keys:
+            if self._db.execute(query, (key,)).fetchone() is None:
+                self._db.execute("DELETE FROM entity_merge WHERE kept = ?1", (key,))
+                self._db.execute("DELETE FROM entity_merge WHERE merged = ?1", (key,))
+                self._db.execute("DELETE FROM entity_name WHERE entity = ?", (key,))
+                self._db.execute("DELETE FROM entity WHERE key = ?", (key,))
 
     def _space_key(self, space: Space) -> int:
         values = (space.name, space.version, space.dimensions)
