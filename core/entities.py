@@ -117,8 +117,12 @@ class EntityRecord(Protocol):
         """The merges that count as of `as_of.seq`, by seq; with `undone` also those that were taken back by then."""
         ...
 
-    def shown_as(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> str:
-        """The name that the Entity of a name is shown by as of then; the name itself where there is none."""
+    def names_of(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> tuple[str, ...]:
+        """All names of the Entity of a name as of then, the one it is shown by first; the name itself where none is."""
+        ...
+
+    def entity_names(self, namespace: str, limit: int) -> list[str]:
+        """The names of Entities, each merged one by itself, by normalised name: at most so many."""
         ...
 
     def entity(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> KnownEntity:

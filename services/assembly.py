@@ -110,6 +110,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             SystemClock(),
             index_wait_s=settings.index_wait_s,
             sweep_s=settings.sweep_s,
+            timezone=settings.timezone if settings.extract else None,
         )
     )
 

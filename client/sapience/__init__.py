@@ -33,6 +33,7 @@ from sapience.errors import (
 )
 from sapience.plain import to_dict
 from sapience.types import (
+    AliasCandidate,
     Answer,
     Archived,
     AsOf,
@@ -47,6 +48,9 @@ from sapience.types import (
     Difference,
     DraftRetracted,
     Entity,
+    EntityDetails,
+    EntityMerge,
+    EntityPage,
     Episode,
     Event,
     Expiry,
@@ -56,6 +60,9 @@ from sapience.types import (
     ImportResult,
     Interval,
     Keeping,
+    KnownEntity,
+    Mention,
+    MentionPage,
     Model,
     ModelKind,
     Namespace,
@@ -86,6 +93,7 @@ from sapience.types import (
 )
 
 __all__ = [
+    "AliasCandidate",
     "AlreadyExists",
     "Answer",
     "Archived",
@@ -106,6 +114,9 @@ __all__ = [
     "Difference",
     "DraftRetracted",
     "Entity",
+    "EntityDetails",
+    "EntityMerge",
+    "EntityPage",
     "Episode",
     "Event",
     "Expiry",
@@ -118,6 +129,9 @@ __all__ = [
     "Interval",
     "InvalidArgument",
     "Keeping",
+    "KnownEntity",
+    "Mention",
+    "MentionPage",
     "Model",
     "ModelKind",
     "Namespace",

@@ -17,7 +17,7 @@ from core.ids import normalised_name
 from memory.ingest.words import ROLES, TITLES
 
 CERTAIN = 0.95
-"""What is merged with nobody asked has at least this score."""
+"""What may be merged with nobody asked has at least this score."""
 
 # The short forms of common first names that are not their beginnings.
 _NICKNAMES = {

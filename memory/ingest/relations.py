@@ -75,7 +75,7 @@ def stated(saying: Saying) -> list[Stated]:
         one
         for index in sorted(wanted)
         for match in _READERS[index].compiled.finditer(saying.text, saying.start, saying.end)
-        if not _doubtful(saying, match)
+        if not _doubtful(saying, match, _READERS[index].after)
         for one in _READERS[index].read(saying, match)
     ]
 
@@ -92,18 +92,21 @@ _DENIAL = re.compile(
 _CLAUSE = re.compile(r"[;,:]|\b(?:and|but|because|so|while|when|which|who)\b")
 
 
-def _doubtful(saying: Saying, match: re.Match[str]) -> bool:
-    """Whether what stands before the match makes it no statement."""
+def _doubtful(saying: Saying, match: re.Match[str], after: tuple[str, ...]) -> bool:
+    """Whether what stands before the match makes it no statement; `after` which words, right before it, do."""
     before = saying.text[saying.start : match.start()]
     if _HEDGE.search(before) or _DENIAL.search(before):
         return True
-    if before.rstrip().endswith((" of", " with", "What", "How", "what", "how")):
+    if before.rstrip().lower().endswith(after):
         return True
     return before.count('"') % 2 == 1 or before.count("“") > before.count("”")
 
 
 class _Statement:
     """A rule of the table, compiled."""
+
+    after = (" of", " with", "what", "how")
+    """Before these, a subject is part of something else: "a picture of Tom", "how I love it"."""
 
     def __init__(self, rule: RelationRule) -> None:
         self.triggers = rule.triggers.split()
@@ -148,6 +151,7 @@ class _Statement:
 class _Role:
     """Whose what a name is: "my sister Anna", "our dog is called Bruno", "Bruno, our old van"."""
 
+    after: tuple[str, ...] = ()
     triggers = (*ROLES, *PLURALS)
     _OWNER = rf"(?<![\w'’-])(?P<owner>[Mm]y|[Oo]ur|{NAME}['’]s)"
     _ROLE = rf"(?:[a-z]+ )?(?P<role>{ANY_ROLE})"

@@ -96,7 +96,10 @@ class EntityRules(NumberedRecord, ABC):
             stored = stored_answer(tx, held, request_id, "merge_entities", asked)
             if stored is not None:
                 return _merge(tx, held, stored)
-            first, second = (tx.make_entity(held, name) if make else _entity(tx, held, name) for name in (kept, merged))
+            first, second = (
+                tx.make_entity(held, name) if make else _entity(tx, held, name, field)
+                for name, field in ((kept, "kept"), (merged, "merged"))
+            )
             whole = self._whole(tx, held, AsOf())
             shown = whole.shown(first)
             if shown.id == whole.shown(second).id:
@@ -138,14 +141,17 @@ class EntityRules(NumberedRecord, ABC):
 
     # Entities
 
-    def shown_as(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> str:
-        def work(tx: Transaction) -> str:
+    def names_of(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> tuple[str, ...]:
+        def work(tx: Transaction) -> tuple[str, ...]:
             held = held_of(tx, namespace)
             whole = self._whole(tx, held, as_of)
             found = tx.entity_named(held, name) if whole else None
-            return name if found is None else whole.shown(found).name
+            return (name,) if found is None else tuple(one.name for one in whole.group(found))
 
         return self._store.read(work)
+
+    def entity_names(self, namespace: str, limit: int) -> list[str]:
+        return [one.name for one in self._store.read(lambda tx: tx.entities_after(held_of(tx, namespace), "", limit))]
 
     def entity(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> KnownEntity:
         def work(tx: Transaction) -> KnownEntity:
@@ -211,10 +217,10 @@ class EntityRules(NumberedRecord, ABC):
         return whole
 
 
-def _entity(tx: Transaction, held: Held, name: str) -> Entity:
+def _entity(tx: Transaction, held: Held, name: str, field: str = "name") -> Entity:
     found = tx.entity_named(held, name)
     if found is None:
-        raise rows.entity_not_found(held.name, name)
+        raise rows.entity_not_found(held.name, name, field)
     return found
 
 

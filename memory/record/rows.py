@@ -374,15 +374,8 @@ def fact_from(row: Row) -> Fact:
 
 def merge_from(row: Row) -> Merge:
     """From the columns of a merge, and the ids and names of its two Entities."""
-    return Merge(
-        id=row["id"],
-        kept=Entity(row["kept_id"], row["kept_name"]),
-        merged=Entity(row["merged_id"], row["merged_name"]),
-        reason=row["reason"],
-        recorded_at=row["recorded_at"],
-        seq=row["seq"],
-        undone_seq=row["undone_seq"],
-    )
+    kept, merged = Entity(row["kept_id"], row["kept_name"]), Entity(row["merged_id"], row["merged_name"])
+    return Merge(row["id"], kept, merged, row["reason"], row["recorded_at"], row["seq"], row["undone_seq"])
 
 
 def policy_from(row: Row) -> RelationPolicy:
@@ -437,12 +430,12 @@ def fact_not_found(namespace: str, fact_id: str) -> SapienceError:
     )
 
 
-def entity_not_found(namespace: str, name: str) -> SapienceError:
+def entity_not_found(namespace: str, name: str, field: str) -> SapienceError:
     """For an Entity that nothing names, or no longer."""
     return NotFound(
         f"there is no Entity {name!r} in namespace {namespace!r}; Entities come with Facts and with what is told",
         reason="ENTITY_NOT_FOUND",
-        field="name",
+        field=field,
     )
 
 

@@ -7,10 +7,10 @@ import sys
 import sapience
 
 from core.errors import SapienceError
-from services.cli import asking, facts, keeping, memories, running, show
+from services.cli import asking, entities, facts, keeping, memories, running, show
 from services.cli.app import app
 
-COMMANDS = (memories, asking, facts, keeping, running)
+COMMANDS = (memories, asking, facts, entities, keeping, running)
 """The modules that add commands to the application when they are imported."""
 
 

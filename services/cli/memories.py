@@ -108,4 +108,5 @@ def restore(
     with client(namespace) as connected:
         result = restore_lines(connected, file)
     policies = f"{result.policies} policies, " if result.policies else ""
+    policies += f"{result.merges} merges, " if result.merges else ""
     show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -15,12 +15,15 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST, Clock, Micros
 from core.errors import FailedPrecondition, InvalidArgument, NotYet, SapienceError
-from core.nouns import AsOf, Remembered, Space
+from core.nouns import AsOf, Fact, Remembered, Space
 from core.ports import Index, Record
+from memory.ingest.extract import VERSION
 from memory.recall import Recall
 from services import wire
 from services.memory import facts, holding, recalling
 from services.memory.drainer import Drainer
+from services.memory.entities import EntityCalls, merge_to
+from services.memory.extractor import Extractor
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
@@ -35,7 +38,7 @@ MAX_EPISODES = 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
+class Memory(EntityCalls, KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
@@ -47,9 +50,13 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         *,
         index_wait_s: float = 2.0,
         sweep_s: float = 60.0,
+        timezone: str | None = "UTC",
         recall: recalling.Search | None = None,
     ) -> None:
-        """`recall` stands in for the search over both stores, to measure what is around it."""
+        """Dates in Episodes are those of `timezone`; without one, Episodes are not read for what they say.
+
+        `recall` stands in for the search over both stores, to measure what is around it.
+        """
         self._record = record
         self._index = index
         self._encoder = encoder
@@ -59,6 +66,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         self._writes = Worker("record-write")
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
+        self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
 
     async def ready(self) -> bool:
@@ -71,6 +79,8 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
     async def close(self) -> None:
         """Ends the threads, then closes the stores."""
         await self._sweeper.close()
+        if self._extractor is not None:
+            await self._extractor.close()
         await self._drainer.close()
         await self._writes.close()
         await self._reads.close()
@@ -174,6 +184,8 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
             perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held)
             kept = await self._writes.run(self._record.remember, namespace, space, perceived, request_id)
             self._drainer.wake()
+            if self._extractor is not None:
+                self._extractor.wake()
             for place, one in zip(fresh, kept, strict=True):
                 known[place] = one
         return [
@@ -269,8 +281,13 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         if request.as_of.HasField("valid_at"):
             raise InvalidArgument("a history spans all times in the world: leave valid_at out", field="as_of.valid_at")
         as_of = await self._as_of(request.as_of)
-        found = await self._reads.run(self._record.facts, namespace, subject, request.relation, as_of)
-        versions = [fact for fact in found if facts.same_name(fact.subject.name, subject)]
+
+        def versions_of() -> list[Fact]:
+            shown = self._record.names_of(namespace, subject, as_of)[0]
+            found = self._record.facts(namespace, subject, request.relation, as_of)
+            return [fact for fact in found if facts.same_name(fact.subject.name, shown)]
+
+        versions = await self._reads.run(versions_of)
         return pb.FactHistoryResponse(facts=[wire.fact_to(one) for one in versions], as_of=wire.as_of_to(as_of))
 
     async def Neighbours(self, request: pb.NeighboursRequest, context: Context) -> pb.NeighboursResponse:
@@ -334,8 +351,10 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
                     yield pb.ExportResponse(record=record)
             for policy in await worker.run(self._record.policies, namespace, AsOf(seq=up_to)):
                 yield pb.ExportResponse(record=pb.MemoryRecord(policy=holding.policy_to(policy)))
-            for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to)):
+            for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to), merged=False):
                 yield pb.ExportResponse(record=pb.MemoryRecord(fact=wire.fact_to(fact)))
+            for merge in await worker.run(self._record.merges, namespace, AsOf(seq=up_to)):
+                yield pb.ExportResponse(record=pb.MemoryRecord(merge=merge_to(merge)))
         finally:
             await worker.close()
 
@@ -343,7 +362,8 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         """Batches of Episodes, then Facts; what was written before a failure stays, and a rerun finds it there."""
         namespace = ""
         importer: Importer | None = None
-        async with aclosing(batches(request_iterator, BATCH)) as incoming:
+        pause = self._extractor.paused() if self._extractor is not None else nullcontext()
+        async with pause, aclosing(batches(request_iterator, BATCH)) as incoming:
             async for batch in incoming:
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 if importer is None:
@@ -375,6 +395,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
                 record_backend=self._record.backend,
                 index_backend=self._index.backend,
                 archived=held.archived_episodes,
+                extracted_seq=self._record.extracted_seq(VERSION, namespace),
             )
 
         return await self._reads.run(count)

@@ -202,8 +202,8 @@ def test_merged_entities_are_one_for_reads_and_apart_as_of_before(record: Record
     both = [("Melanie", "likes", "Bruno"), ("Melanie", "likes", "Rome"), ("Tom", "knows", "Melanie")]
     for name in ("Mel", "melanie"):
         assert ends(record.facts("a", name)) == both
-        assert record.shown_as("a", name) == "Melanie"
-        assert record.shown_as("a", name, before) == name
+        assert record.names_of("a", name) == ("Melanie", "Mel")
+        assert record.names_of("a", name, before) == (name,)
     assert ends(record.facts("a")) == both
     assert ends(record.facts("a", "Tom")) == [("Tom", "knows", "Melanie")]
     assert record.facts("a", merged=False) == raw
@@ -224,7 +224,9 @@ def test_merged_entities_are_one_for_reads_and_apart_as_of_before(record: Record
     assert [one.id for one in record.merges("a", undone=True)] == [made.id]
     refused("MERGE_UNDONE", lambda: record.undo_merge("a", made.id))
     assert record.merge_entities("a", "Mel", "Melanie").kept.name == "Mel"  # and the other way round
-    assert record.shown_as("a", "Melanie") == "Mel"
+    assert record.names_of("a", "Melanie") == ("Mel", "Melanie")
+    assert record.names_of("a", "Nobody") == ("Nobody",)
+    assert record.entity_names("a", 3) == ["Bruno", "Mel", "Melanie"]
 
 
 def test_what_cannot_be_merged(record: Record) -> None:
@@ -361,7 +363,7 @@ def test_random_merges_against_an_oracle(record: Record, seed: int) -> None:
     for seq, then in history:
         groups = _connected(then, everyone)
         as_of = AsOf(LATEST, LATEST, seq)
-        shown = {name: record.shown_as("a", name, as_of) for name in everyone}
+        shown = {name: record.names_of("a", name, as_of)[0] for name in everyone}
         for name in everyone:
             assert {other for other in everyone if shown[other] == shown[name]} == groups[name]
             assert {one.object for one in record.facts("a", name, as_of=as_of)} == groups[name]

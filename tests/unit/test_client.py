@@ -89,7 +89,7 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
         rpc = rpc_of(service, name["method"])
         writes = name["method"] in (
             "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-            "SetExpiry",
+            "SetExpiry", "MergeEntities", "UndoMerge",
         )  # fmt: skip
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
@@ -474,6 +474,7 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 # ---- the library as a whole ----
 
 PUBLIC = """
+AliasCandidate EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
 Citation Client Concept ContradictionPolicy DeadlineExceeded Difference DraftRetracted Entity Episode Event Expiry
 Fact FailedPrecondition Forgotten Hit ImportResult Internal Interval InvalidArgument Keeping Model ModelKind Namespace
