@@ -224,7 +224,7 @@ def _back(count: str, unit: str, today: date) -> date:
 
 def _weekday(match: re.Match[str], told: Told) -> Period | None:
     which, part = (match[1] or "").lower().split()[-1:], match[3]
-    index = cal.WEEKDAYS.index(match[2])
+    index = next(place for place, name in enumerate(cal.WEEKDAYS) if name.startswith(match[2][:3]))
     behind = (told.today.weekday() - index) % 7
     if which == ["this"]:
         found = cal.week(told.today).first + timedelta(days=index)
@@ -325,6 +325,12 @@ RULES: tuple[Rule, ...] = (
     _rule(
         rf"\b(?:(last|this|next|this past|this coming|[Tt]his|[Ll]ast|[Nn]ext) )?({WEEKDAY})(?: ({_PART}))?\b",
         _weekday, " ".join(cal.WEEKDAYS), case=True,
+    ),
+    _rule(
+        rf"\b(last|this|next|[Tt]his|[Ll]ast|[Nn]ext) (Mon|Tues?|Wed|Thurs?|Fri|Sat|Sun)\b\.?(?: ({_PART}))?",
+        _weekday,
+        "mon tue tues wed thu thurs fri sat sun",
+        case=True,
     ),
     _rule(rf"\b({_HOLIDAY}){_WHEN}(?!\w)", _holiday,
         "christmas boxing new valentine valentines halloween independence thanksgiving easter"),

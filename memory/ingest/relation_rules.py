@@ -305,7 +305,8 @@ RULES: tuple[RelationRule, ...] = (
     ),
     RelationRule(
         "plays", "plays",
-        r"{S}{ADV} plays? (?:the )?{O}|{S}(?:['’]ve|['’]s| have| has) been playing (?:the )?{O}",
+        r"{S}{ADV} plays? (?!(?:an?|the) (?:\w+ )?(?:role|part)\b)(?:the )?{O}|"
+        r"{S}(?:['’]ve|['’]s| have| has) been playing (?:the )?{O}",
         "play plays playing", When.STATE, 0.7,
         (("I play the cello.", ("Nora", "plays", "cello")),),
         literal=True,

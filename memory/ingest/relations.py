@@ -89,6 +89,13 @@ _HEDGE = re.compile(
 _DENIAL = re.compile(
     r"(?:n['’]t|\b(?:not|never|no longer|nobody|no one|neither|nor|without))\b[^.,;!]{0,40}$", re.IGNORECASE
 )
+# "The book I wrote", "a thing we love": what follows is no sentence of its own, and its object stands before it.
+_RELATIVE = re.compile(
+    r"\b(?:the|an?|those|these|any|every|all|some|things?|my|your) (?:[\w'’-]+ ){0,2}?"
+    r"(?!(?:moment|end|time|day|week|weekend|month|year|morning|evening|night|summer|spring|winter|fall|autumn|meantime|past|"
+    r"way|other|and|but|so|because|that|when|while|since|ago|then|also|now|so|as|before|after|where|until|well|too)\b)"
+    r"[\w'’-]*[a-z]s? $|\bthings $"
+)
 _CLAUSE = re.compile(r"[;,:]|\b(?:and|but|because|so|while|when|which|who)\b")
 
 
@@ -97,7 +104,7 @@ def _doubtful(saying: Saying, match: re.Match[str], after: tuple[str, ...]) -> b
     before = saying.text[saying.start : match.start()]
     if _HEDGE.search(before) or _DENIAL.search(before):
         return True
-    if before.rstrip().lower().endswith(after):
+    if before.rstrip().lower().endswith(after) or _RELATIVE.search(before):
         return True
     return before.count('"') % 2 == 1 or before.count("“") > before.count("”")
 
@@ -187,18 +194,21 @@ class _Role:
 _NO_WORD = re.compile(r"\W+")
 _POSSESSIVE = re.compile(rf"({NAME})['’]s(?: |$)")
 _ROLE_NAME = re.compile(rf"(?:[a-z]+ )?({ONE_ROLE})(?:,? ({NAME}),?)?$")
-_ARTICLE = re.compile(r"^(?:an?|the|my|our|some|his|her|their|this|these|another) ")
+_ARTICLE = re.compile(r"^(?:an?|the|my|our|some|this|these|another) ")
 _TAIL = re.compile(
     r"(?: (?:of|for|to|in|on|at|with|from|by|an?|the|my|our|some|about|into|over|up|out|down|around|really|much))+$"
 )
 _POINTS_BACK = re.compile(r"\b(?:it|them|him|that|those|these|this|you|your|there|everyone|something|anything|one)\b")
 _NO_OBJECT = frozenset(
     """
-    it that this these those them him her you me us something anything everything nothing someone one ones things
-    thing stuff lot lots bit way ways all some any much many more most what how your yours mine there here idea ideas
-    same such few ton tons couple bunch number both part kind sort feeling times time day days first
+    all any anything bit both bunch couple day days everything feeling few first her here him his how idea ideas
+    it kind lot lots many me mine more most much nothing number one ones part same some someone something sort
+    stuff such that their them there these thing things this those time times ton tons us way ways what you your
+    yours
     """.split()
 )
+_NO_WHOLE = frozenset("home make take put use find bring turn share show give caring work".split())
+"""What says little by itself, and something with more words: "make dinner"."""
 
 
 def _whom(said: str, speaker: str) -> str:
@@ -231,7 +241,10 @@ def _what(said: str) -> tuple[str, bool]:
     if said[:1] in ('"', "“"):
         return said.strip('"“”.,! '), True
     bare = _TAIL.sub("", _ARTICLE.sub("", said))
-    if not bare or (len(bare) == 1 and not bare.isdigit()) or bare.split()[0].lower() in _NO_OBJECT:
+    if not bare or (len(bare) == 1 and not bare.isdigit()):
+        return "", False
+    first, _, rest = bare.lower().partition(" ")
+    if first in _NO_OBJECT or (not rest and first in _NO_WHOLE):
         return "", False
     if _POINTS_BACK.search(bare) or bare.endswith("ly"):
         return "", False

@@ -24,6 +24,7 @@ DAY, MONTH, YEAR, EXACT = Precision.DAY, Precision.MONTH, Precision.YEAR, Precis
 SAID = [
     ("I ran a race last Saturday", "last Saturday", "2023-05-20", "2023-05-20", DAY),
     ("It was last Thursday", "last Thursday", "2023-05-18", "2023-05-18", DAY),
+    ("It was last Tues. and fun", "last Tues.", "2023-05-23", "2023-05-23", DAY),
     ("See you next Thursday", "next Thursday", "2023-06-01", "2023-06-01", DAY),
     ("We fly this Saturday", "this Saturday", "2023-05-27", "2023-05-27", DAY),
     ("We did it this Monday", "this Monday", "2023-05-22", "2023-05-22", DAY),
