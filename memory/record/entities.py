@@ -12,10 +12,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.clock import Clock
 from core.entities import Extracted, KnownEntity, Mention, Merge
 from core.ids import Ids, normalised_name
+from core.moving import Put
 from core.nouns import AsOf, Entity, Episode, Fact, NewFact, RelationPolicy
 from memory.record import rows
 from memory.record.entity_steps import Tally
@@ -138,6 +140,28 @@ class EntityRules(NumberedRecord, ABC):
     def merges(self, namespace: str, as_of: AsOf = AsOf(), *, undone: bool = False) -> list[Merge]:
         found = self._store.read(lambda tx: tx.merges(held_of(tx, namespace)))
         return [one for one in found if one.counts(as_of.seq) or (undone and one.seq <= as_of.seq)]
+
+    def put_merges(self, namespace: str, merges: Sequence[Merge], *, whole: bool = True) -> Put:
+        def work(tx: Transaction) -> Put:
+            held = held_of(tx, namespace)
+            here = {one.id: one for one in tx.merges(held)}
+            fresh = [one for one in merges if one.id not in here]
+            for one in fresh:
+                kept, merged = (tx.make_entity(held, end.name) for end in (one.kept, one.merged))
+                tx.write_merge(held, replace(one, kept=kept, merged=merged))
+            if whole:
+                gone = sorted(here.keys() - {one.id for one in merges})
+                if gone:
+                    tx.drop_merges(held, gone)
+                for one in merges:
+                    if one.id in here and here[one.id].undone_seq != one.undone_seq:
+                        tx.undo_merge(held, one.id, one.undone_seq)
+            return Put(merges=len(fresh), duplicates=len(merges) - len(fresh))
+
+        put = self._store.write(work)
+        with self._merged_lock:
+            self._merged.clear()  # their stamp tells apart what commits make of them, and not what is put
+        return put
 
     # Entities
 

@@ -75,5 +75,9 @@ class EntitySteps(Protocol):
         ...
 
     def undo_merge(self, held: Held, merge_id: str, seq: int) -> None:
-        """Says which commit took it back."""
+        """Says which commit took it back; 0 for none."""
+        ...
+
+    def drop_merges(self, held: Held, merge_ids: Sequence[str]) -> None:
+        """Deletes them, and leaves their Entities."""
         ...

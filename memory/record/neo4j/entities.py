@@ -163,10 +163,14 @@ class Entities(Facts):
                 "reason": merge.reason,
                 "recorded_at": merge.recorded_at,
                 "seq": merge.seq,
-                "undone_seq": 0,
+                "undone_seq": merge.undone_seq,
             },
         )
 
     def undo_merge(self, held: Held, merge_id: str, seq: int) -> None:
         query = "MATCH (m:Merge {id: $id}) WHERE m.namespace = $key SET m.undone_seq = $seq"
         self._do(query, id=merge_id, key=held.key, seq=seq)
+
+    def drop_merges(self, held: Held, merge_ids: Sequence[str]) -> None:
+        query = "MATCH (m:Merge) WHERE m.id IN $ids AND m.namespace = $key DETACH DELETE m"
+        self._do(query, ids=list(merge_ids), key=held.key)

@@ -127,14 +127,21 @@ class Entities(Facts):
 
     def write_merge(self, held: Held, merge: Merge) -> None:
         self._db.execute(
-            "INSERT INTO entity_merge (id, namespace, kept, merged, reason, recorded_at, seq) VALUES "
-            "(?, ?, (SELECT key FROM entity WHERE id = ?), (SELECT key FROM entity WHERE id = ?), ?, ?, ?)",
-            (merge.id, held.key, merge.kept.id, merge.merged.id, merge.reason, merge.recorded_at, merge.seq),
+            "INSERT INTO entity_merge (id, namespace, kept, merged, reason, recorded_at, seq, undone_seq) VALUES "
+            "(?, ?, (SELECT key FROM entity WHERE id = ?), (SELECT key FROM entity WHERE id = ?), ?, ?, ?, ?)",
+            (
+                *(merge.id, held.key, merge.kept.id, merge.merged.id),
+                *(merge.reason, merge.recorded_at, merge.seq, merge.undone_seq),
+            ),
         )
 
     def undo_merge(self, held: Held, merge_id: str, seq: int) -> None:
         query = "UPDATE entity_merge SET undone_seq = ? WHERE +namespace = ? AND id = ?"
         self._db.execute(query, (seq, held.key, merge_id))
+
+    def drop_merges(self, held: Held, merge_ids: Sequence[str]) -> None:
+        query = f"DELETE FROM entity_merge WHERE +namespace = ? AND id IN {GIVEN}"
+        self._db.execute(query, (held.key, json.dumps(list(merge_ids))))
 
     def _entity_of(self, key: int) -> Entity:
         return Entity(*self._db.execute("SELECT id, name FROM entity WHERE key = ?", (key,)).fetchone())
