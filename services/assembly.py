@@ -110,6 +110,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             SystemClock(),
             index_wait_s=settings.index_wait_s,
             sweep_s=settings.sweep_s,
+            request_keep_days=settings.request_keep_days,
         )
     )
 

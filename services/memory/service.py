@@ -47,6 +47,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         *,
         index_wait_s: float = 2.0,
         sweep_s: float = 60.0,
+        request_keep_days: float = 7.0,
         recall: recalling.Search | None = None,
     ) -> None:
         """`recall` stands in for the search over both stores, to measure what is around it."""
@@ -59,7 +60,7 @@ class Memory(KeepingCalls, memory_pb2_grpc.MemoryServiceServicer):
         self._writes = Worker("record-write")
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
-        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
+        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
         """Whether the record answers and the index has caught up once."""

@@ -220,5 +220,7 @@ _KEEPING = (
     "CREATE INDEX hold_by_namespace ON hold (namespace)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING)
+_OLD_ANSWERS = ("CREATE INDEX request_by_time ON request (recorded_at)",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _OLD_ANSWERS)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""
