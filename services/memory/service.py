@@ -63,6 +63,7 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         index_wait_s: float = 2.0,
         sweep_s: float = 60.0,
         judge: Judge | None = None,
+        request_keep_days: float = 7.0,
         recall: recalling.Search | None = None,
     ) -> None:
         """`judge` scores for recipes that rerank. `recall` stands in for the search, to measure what is around it."""
@@ -78,6 +79,7 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         self._drainer = Drainer(record, index)
         self._dreamer = Dreamer(record, self._drainer.wake)
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
+        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
         """Whether the record answers and the index has caught up once."""

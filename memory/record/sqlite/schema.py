@@ -289,5 +289,15 @@ _DREAMS = (
     "CREATE INDEX dream_change_by_kind ON dream_change (namespace, kind, state, dream, ordinal)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS)
+_OLD_ANSWERS = ("CREATE INDEX request_by_time ON request (recorded_at)",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST,
+    _RELATION_POLICIES,
+    _KEEPING,
+    _FACTS_BY_ID,
+    _TOMBSTONES,
+    _DREAMS,
+    _OLD_ANSWERS,
+)
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""
