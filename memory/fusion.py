@@ -81,8 +81,10 @@ def ranked(scores: Float64) -> list[int]:
     return order
 
 
-def apart(scores: Float64, beside: Int64, penalty: float, among: Iterable[int]) -> list[tuple[int, int]]:
-    """The candidates of `among` in their order, each with how many of those beside it came before.
+def apart(
+    scores: Float64, beside: Int64, penalty: float, among: Iterable[int], most: int | None = None
+) -> list[tuple[int, int]]:
+    """The candidates of `among` in their order, each with how many of those beside it came before; the first `most`.
 
     Each of these takes `penalty` (not negative) off its score before it is taken. `beside`, [candidates, most], is the
     places of those beside each one, -1 where there are fewer.
@@ -92,7 +94,7 @@ def apart(scores: Float64, beside: Int64, penalty: float, among: Iterable[int]) 
     waiting = [(-own[place], place) for place in before]
     heapq.heapify(waiting)
     order: list[tuple[int, int]] = []
-    while waiting:
+    while waiting and (most is None or len(order) < most):
         negative, place = heapq.heappop(waiting)
         if place not in before or -negative != own[place] - penalty * before[place]:
             continue  # it was let down, and waits again further down
