@@ -181,7 +181,7 @@ class Recall:
             windows = list(self._record.window(query.namespace, ids, recipe.window).values())
         else:
             windows = [[one] for one in self._record.episodes(query.namespace, ids).values()]
-        where = replace(query.where, speakers=(), conversations=(), told=Interval())
+        where = _anybody(query.where)
         near = {one.id: one for window in windows for one in window}
         episodes = {id_: one for id_, one in near.items() if where.allows(one, query.as_of)}
         columns = self._record.columns_of(query.namespace, list(episodes))
@@ -244,12 +244,14 @@ def _page(
     """The hits of one page, as many as the limit and the token budget allow."""
     pool = judged.pool
     scores = parts.sum(axis=0)
+    same = query.where == _anybody(query.where)  # then the pool holds none that it excludes
     allowed = [
         place
         for place, one in enumerate(pool.episodes)
-        if query.where.allows(one, query.as_of) and not one.archived(query.as_of)
+        if (same or query.where.allows(one, query.as_of)) and not one.archived(query.as_of)
     ]
-    order = apart(scores, pool.beside, recipe.apart, allowed, pool.conversations.tolist(), recipe.spread)
+    most = query.offset + query.limit
+    order = apart(scores, pool.beside, recipe.apart, allowed, pool.conversations.tolist(), recipe.spread, most)
     hits: list[RecallHit] = []
     left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf
     for place, crowded, told in order[query.offset : query.offset + query.limit]:
@@ -267,8 +269,13 @@ def _page(
             why.append(Contribution("spread", told, -recipe.spread * told))
         score = math.fsum(part.fused for part in why)
         hits.append(RecallHit(episode, judged.concept(place), score, tuple(why), _coverage(place, judged, weights)))
-    has_more = query.offset + len(hits) < len(order)
+    has_more = query.offset + len(hits) < len(allowed)
     return RecallResult(tuple(hits), has_more, known_terms, recipe.name)
+
+
+def _anybody(where: EpisodeFilter) -> EpisodeFilter:
+    """The filter without what does not keep an Episode from speaking for those beside it."""
+    return replace(where, speakers=(), conversations=(), told=Interval())
 
 
 def _coverage(place: int, judged: Judged, weights: Mapping[int, float]) -> float:
