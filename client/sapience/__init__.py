@@ -97,6 +97,8 @@ from sapience.types import (
     TracedHit,
     Usage,
     Verdict,
+    WhyNot,
+    WhyNotReason,
     Wording,
 )
 
@@ -180,6 +182,8 @@ __all__ = [
     "Unimplemented",
     "Usage",
     "Verdict",
+    "WhyNot",
+    "WhyNotReason",
     "Wording",
     "aio",
     "connect",
