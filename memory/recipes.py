@@ -74,7 +74,7 @@ _SEARCHED = Recipe(
 
 # For questions that ask for several things. Many turns hold a part of the answer, in words of their own: the vector
 # counts more, and the turns beside less.
-_SEVERAL = Recipe("default", dense=1.5, sparse=0.7, neighbours=0.3, speaker=1.5, statement=0.4, spread=0.1)
+_SEVERAL = Recipe("default", dense=1.5, sparse=0.7, neighbours=0.4, speaker=1.5, spread=0.1)
 _DEFAULT = Recipe("default", several=_SEVERAL)
 
 RECIPES = MappingProxyType(
