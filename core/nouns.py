@@ -249,6 +249,8 @@ class Fact:
     retracted: bool = False
     episode_id: str = ""
     trust: float = 1.0
+    rule: str = ""
+    """The rule that read it in the Episode; empty where it was told as a Fact."""
 
     @property
     def statement(self) -> tuple[str, str, str]:
@@ -292,6 +294,7 @@ class NewFact:
     episode_id: str = ""
     trust: float = 1.0
     id: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from core.dreams import DreamRecord
+from core.entities import EntityRecord
 from core.moving import MovableRecord
 from core.nouns import (
     AsOf,
@@ -41,7 +42,7 @@ from core.nouns import (
 )
 
 
-class Record(MovableRecord, DreamRecord, Protocol):
+class Record(MovableRecord, DreamRecord, EntityRecord, Protocol):
     """The truth: Episodes, Concepts with their vectors, Entities, Facts, and the outbox the index is fed from.
 
     Every write is one transaction, durable when it returns. `seq` counts commits of the whole store, without gaps
@@ -184,8 +185,12 @@ class Record(MovableRecord, DreamRecord, Protocol):
         relation: str = "",
         as_of: AsOf = AsOf(),
         contended: Collection[str] = (),
+        *,
+        merged: bool = True,
     ) -> list[Fact]:
         """Every version told and committed by then (not looking at `valid_at`), by seq.
+
+        Between Entities as they are merged as of `as_of.seq`; without `merged`, as they were told.
 
         `entity` is a name: only Facts with it as subject or object. Where their relation is in `contended`, also all
         others of the same subject and relation: what their relation's policy weighs them against.

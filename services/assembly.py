@@ -126,6 +126,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             sweep_s=settings.sweep_s,
             judge=RemoteReranker(links.to("perception")),
             request_keep_days=settings.request_keep_days,
+            timezone=settings.timezone if settings.extract else None,
         )
     )
 

@@ -328,6 +328,7 @@ def fact_to(fact: Fact) -> pb.Fact:
         retracted=fact.retracted,
         episode_id=fact.episode_id,
         trust=fact.trust,
+        rule=fact.rule,
     )
     if isinstance(fact.object, Entity):
         message.entity.CopyFrom(_entity(fact.object))

@@ -44,6 +44,7 @@ from sapience.errors import (
 )
 from sapience.plain import to_dict
 from sapience.types import (
+    AliasCandidate,
     Answer,
     Archived,
     AsOf,
@@ -59,6 +60,9 @@ from sapience.types import (
     Difference,
     DraftRetracted,
     Entity,
+    EntityDetails,
+    EntityMerge,
+    EntityPage,
     Episode,
     Event,
     Expiry,
@@ -70,6 +74,9 @@ from sapience.types import (
     IndexState,
     Interval,
     Keeping,
+    KnownEntity,
+    Mention,
+    MentionPage,
     Model,
     ModelKind,
     Namespace,
@@ -103,6 +110,7 @@ from sapience.types import (
 )
 
 __all__ = [
+    "AliasCandidate",
     "AlreadyExists",
     "Answer",
     "Archived",
@@ -132,6 +140,9 @@ __all__ = [
     "DreamKind",
     "DreamState",
     "Entity",
+    "EntityDetails",
+    "EntityMerge",
+    "EntityPage",
     "Episode",
     "Event",
     "Expiry",
@@ -146,6 +157,9 @@ __all__ = [
     "Interval",
     "InvalidArgument",
     "Keeping",
+    "KnownEntity",
+    "Mention",
+    "MentionPage",
     "Model",
     "ModelKind",
     "Namespace",

@@ -15,7 +15,7 @@ import grpc
 
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
-from sapience.calls import facts, memory, moving, reasoning, system
+from sapience.calls import facts, memory, moving, naming, reasoning, system
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window
 from sapience.session import Session, channel_options, target
@@ -196,6 +196,12 @@ class Client(Session):
     set_relation_policy = _unary(facts.set_relation_policy)
     relation_policies = _unary(facts.relation_policies)
     timeline = _unary(facts.timeline)
+    entities = _unary(naming.entities)
+    entity = _unary(naming.entity)
+    mentions = _unary(naming.mentions)
+    merge_entities = _unary(naming.merge_entities)
+    undo_merge = _unary(naming.undo_merge)
+    merges = _unary(naming.merges)
 
     ask = _answering(reasoning.ask)
     ask_stream = _streaming(reasoning.ask)

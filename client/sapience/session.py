@@ -28,10 +28,11 @@ _SAFE_TO_RETRY = {
     "sapience.v1.PerceptionService": ["Encode", "ListModels"],
     "sapience.v1.MemoryService": [
         "ListNamespaces", "Recall", "WhyNot", "FactHistory", "Neighbours", "Paths", "Changes",
-        "ListRelationPolicies", "Timeline", "Stats", "GetKeeping",
+        "ListRelationPolicies", "Timeline", "Stats", "GetKeeping", "ListEntities", "GetEntity", "Mentions",
+        "ListMerges",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
         "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-        "SetExpiry", "CorrectFact", "UndoFact",
+        "SetExpiry", "CorrectFact", "UndoFact", "MergeEntities", "UndoMerge",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
     "sapience.v1.ControllerService": ["Status"],

@@ -291,6 +291,8 @@ class Fact:
     retracted: bool
     episode_id: str
     trust: float
+    rule: str = ""
+    """The rule that read it in the Episode; "" where it was told as a Fact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,6 +477,7 @@ class ImportResult:
     duplicates: int
     policies: int = 0
     deleted: int = 0
+    merges: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +494,91 @@ class Stats:
     record_backend: str
     index_backend: str
     archived: int = 0
+    extracted_seq: int = 0
+    """The last commit up to which every Episode was read for what it mentions and states."""
+
+
+# ---- Entities ----
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEntity:
+    """Someone or something that Episodes mention: its other names, its kind ("" if unknown), how often it is named."""
+
+    entity: Entity
+    aliases: tuple[str, ...]
+    kind: str
+    episodes: int
+    facts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasCandidate:
+    """Another name that may mean the same, why, and how sure that is, from 0 to 1."""
+
+    name: str
+    reason: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class EntityDetails:
+    """An Entity with the names that may be its own but were not merged with it, most likely first."""
+
+    known: KnownEntity
+    candidates: tuple[AliasCandidate, ...]
+    as_of: AsOf
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPage:
+    """Entities by name: iterate it. `next_page_token` is "" after the last page."""
+
+    entities: tuple[KnownEntity, ...]
+    as_of: AsOf
+    next_page_token: str
+
+    def __iter__(self) -> Iterator[KnownEntity]:
+        return iter(self.entities)
+
+    def __len__(self) -> int:
+        return len(self.entities)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """An Episode that mentions an Entity, and the bytes of its text where; none where the Entity is its speaker."""
+
+    episode: Episode
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MentionPage:
+    """Mentions, earliest first: iterate it. `next_page_token` is "" after the last page."""
+
+    mentions: tuple[Mention, ...]
+    as_of: AsOf
+    next_page_token: str
+
+    def __iter__(self) -> Iterator[Mention]:
+        return iter(self.mentions)
+
+    def __len__(self) -> int:
+        return len(self.mentions)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityMerge:
+    """That two Entities are one, from the commit `seq` on until `undone_seq` (0 while it counts)."""
+
+    id: str
+    kept: Entity
+    merged: Entity
+    reason: str
+    recorded_at: datetime
+    seq: int
+    undone_seq: int
 
 
 # ---- reasoning ----

@@ -340,6 +340,7 @@ def read_fact(value: concept_pb2.Fact) -> types.Fact:
         retracted=value.retracted,
         episode_id=value.episode_id,
         trust=value.trust,
+        rule=value.rule,
     )
 
 

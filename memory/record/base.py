@@ -33,7 +33,9 @@ from memory.record import burying, rows
 from memory.record.correcting import CorrectingRecord
 from memory.record.derived import link_sources, select_with_derived
 from memory.record.dreams import DreamingRecord
+from memory.record.entities import EntityRules
 from memory.record.keeping import check_holds
+from memory.record.merging import NOTHING_MERGED, around_read, facts_read
 from memory.record.moving import MovingRecord
 from memory.record.numbering import held_of as _held
 from memory.record.numbering import stored_answer as _stored
@@ -43,7 +45,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(DreamingRecord, MovingRecord, CorrectingRecord):
+class TransactionalRecord(EntityRules, DreamingRecord, MovingRecord, CorrectingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -228,13 +230,24 @@ class TransactionalRecord(DreamingRecord, MovingRecord, CorrectingRecord):
         relation: str = "",
         as_of: AsOf = AsOf(),
         contended: Collection[str] = (),
+        *,
+        merged: bool = True,
     ) -> list[Fact]:
-        return self._store.read(lambda tx: tx.facts(_held(tx, namespace), entity, relation, as_of, contended))
+        def work(tx: Transaction) -> list[Fact]:
+            held = _held(tx, namespace)
+            whole = self._whole(tx, held, as_of) if merged else NOTHING_MERGED
+            return facts_read(tx, held, whole, entity, relation, as_of, contended)
+
+        return self._store.read(work)
 
     def around(
         self, namespace: str, entity: str, as_of: AsOf, contended: Collection[str] = (), limit: int = 1000
     ) -> list[Fact]:
-        return self._store.read(lambda tx: tx.around(_held(tx, namespace), entity, as_of, contended, limit))
+        def work(tx: Transaction) -> list[Fact]:
+            held = _held(tx, namespace)
+            return around_read(tx, held, self._whole(tx, held, as_of), entity, as_of, contended, limit)
+
+        return self._store.read(work)
 
     def set_policy(self, namespace: str, relation: str, policy: Contradiction, request_id: str = "") -> RelationPolicy:
         with self._after_namespace(namespace):

@@ -316,6 +316,7 @@ def _as_told(fact: Fact) -> NewFact:
         episode_id=fact.episode_id,
         trust=fact.trust,
         id=fact.id,
+        rule=fact.rule,
     )
 
 

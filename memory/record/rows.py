@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from core.entities import Merge
 from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, SapienceError
 from core.ids import concept_id, normalised_name
 from core.nouns import (
@@ -422,6 +423,7 @@ def fact_from(row: Row) -> Fact:
         retracted=bool(row["retracted"]),
         episode_id=row["episode_id"] or "",
         trust=row["trust"],
+        rule=row["rule"] or "",
     )
 
 
@@ -439,7 +441,14 @@ def fact_made(fact_id: str, told: NewFact, recorded_at: int, seq: int, entities:
         retracted=told.retracted,
         episode_id=told.episode_id,
         trust=float(told.trust),
+        rule=told.rule,
     )
+
+
+def merge_from(row: Row) -> Merge:
+    """From the columns of a merge, and the ids and names of its two Entities."""
+    kept, merged = Entity(row["kept_id"], row["kept_name"]), Entity(row["merged_id"], row["merged_name"])
+    return Merge(row["id"], kept, merged, row["reason"], row["recorded_at"], row["seq"], row["undone_seq"])
 
 
 def policy_from(row: Row) -> RelationPolicy:
@@ -491,6 +500,38 @@ def fact_not_found(namespace: str, fact_id: str) -> SapienceError:
         f"there is no Fact {fact_id!r} in namespace {namespace!r}; it may have been forgotten",
         reason="FACT_NOT_FOUND",
         field="fact_id",
+    )
+
+
+def entity_not_found(namespace: str, name: str, field: str) -> SapienceError:
+    """For an Entity that nothing names, or no longer."""
+    return NotFound(
+        f"there is no Entity {name!r} in namespace {namespace!r}; Entities come with Facts and with what is told",
+        reason="ENTITY_NOT_FOUND",
+        field=field,
+    )
+
+
+def already_merged(kept: str, merged: str, shown: str) -> SapienceError:
+    """For Entities that are one as it is."""
+    return FailedPrecondition(
+        f"{kept!r} and {merged!r} are one Entity already, shown as {shown!r}", reason="ALREADY_MERGED", field="merged"
+    )
+
+
+def merge_not_found(namespace: str, merge_id: str) -> SapienceError:
+    """For a merge that is not there; it goes with its Entities."""
+    return NotFound(
+        f"there is no merge {merge_id!r} in namespace {namespace!r}; ListMerges shows those there are",
+        reason="MERGE_NOT_FOUND",
+        field="merge_id",
+    )
+
+
+def merge_undone(merge_id: str, seq: int) -> SapienceError:
+    """For a merge that was taken back before."""
+    return FailedPrecondition(
+        f"merge {merge_id} was undone already, by commit {seq}", reason="MERGE_UNDONE", field="merge_id"
     )
 
 

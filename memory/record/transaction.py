@@ -33,6 +33,7 @@ from core.nouns import (
 )
 from memory.record import rows
 from memory.record.dream_steps import DreamSteps
+from memory.record.entity_steps import EntitySteps
 from memory.record.tombstones import Buried, Mark
 
 _T = TypeVar("_T")
@@ -77,7 +78,7 @@ class FreshFact:
     commit: Commit
 
 
-class Transaction(DreamSteps, Protocol):
+class Transaction(DreamSteps, EntitySteps, Protocol):
     """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
 
     def last_commit(self) -> Commit | None:

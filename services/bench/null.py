@@ -151,7 +151,11 @@ async def serve(pipe: Connection, token: str) -> None:
     index: Any = NullIndex()
     services = [
         perception.service(perception.Perception("null", perception.NullEncoder, Worker("encoder"))),
-        memory.service(memory.Memory(record, index, RemoteEncoder(links.to("perception")), clock, recall=NullRecall())),
+        memory.service(
+            memory.Memory(
+                record, index, RemoteEncoder(links.to("perception")), clock, timezone=None, recall=NullRecall()
+            )
+        ),
         reasoning.service(
             reasoning.Reasoning(
                 NullCycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),

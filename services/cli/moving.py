@@ -110,6 +110,7 @@ def _restore_lines(file: Path, namespace: str, bring_back: bool) -> None:
     with client(namespace) as connected:
         result = restore_lines(connected, file, bring_back)
     policies = f"{result.policies} policies, " if result.policies else ""
+    policies += f"{result.merges} merges, " if result.merges else ""
     show.out.print(f"{result.episodes} Episodes, {result.facts} Facts, {policies}{result.duplicates} there already")
     if result.deleted:
         show.out.print(f"{result.deleted} were deleted here before and stay so; --bring-back takes them as well")

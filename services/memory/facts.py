@@ -61,6 +61,7 @@ def read_stored(fact: concept_pb2.Fact, path: str, now: Micros) -> NewFact:
             episode_id=fact.episode_id,
             trust=fact.trust,
             id=fact.id,
+            rule=fact.rule,
         ),
         f"{path}.",
     )
@@ -75,6 +76,8 @@ def checked_relation(relation: str, field: str) -> str:
 
 def _checked(fact: NewFact, path: str) -> NewFact:
     wire.checked_text(fact.subject, f"{path}subject", MAX_NAME)
+    if len(fact.rule.encode()) > MAX_NAME:
+        raise InvalidArgument(f"{path}rule has more than {MAX_NAME} bytes", field=f"{path}rule")
     checked_relation(fact.relation, f"{path}relation")
     if fact.entity is not None:
         wire.checked_text(fact.entity, f"{path}entity", MAX_NAME)
@@ -151,7 +154,10 @@ def timeline(record: Record, query: TimelineQuery, as_of: AsOf) -> pb.TimelineRe
     It lists what was told and does not weigh it: a Fact that was taken back later, or lost against
     another one, is there.
     """
-    where = EpisodeFilter(speakers=(query.entity,) if query.entity else (), kinds=tuple(SourceKind), told=query.within)
+    names = record.names_of(query.namespace, query.entity, as_of) if query.entity else ()
+    where = EpisodeFilter(
+        speakers=tuple({query.entity, *names}) if query.entity else (), kinds=tuple(SourceKind), told=query.within
+    )
     told_by_then = replace(as_of, valid_at=LATEST)
     episodes = record.timeline(query.namespace, where, told_by_then, query.limit + 1, query.after)
     facts = [

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +32,10 @@ class Belief:
         self._record = record
         self._namespace = namespace
         self._as_of = as_of
+
+    def shown(self, entity: str) -> str:
+        """The name that an Entity is shown by, and that Facts call it, by any of its names."""
+        return self._record.names_of(self._namespace, entity, self._as_of)[0]
 
     def facts_of(self, entity: str) -> list[Fact]:
         """All versions of the Facts that touch an Entity, and of their rivals."""
@@ -73,7 +77,7 @@ def neighbours(record: Record, query: NeighboursQuery, as_of: AsOf) -> pb.Neighb
     belief = Belief(record, query.namespace, as_of)
     # Further than one hop, as many again as may have been found already: less than the limit, or no step is taken.
     near = partial(belief.holding_of, limit=query.limit if query.hops == 1 else 2 * query.limit)
-    found = temporal.neighbours(query.entity, query.hops, near, as_of, query.limit, belief.policies)
+    found = temporal.neighbours(belief.shown(query.entity), query.hops, near, as_of, query.limit, belief.policies)
     return pb.NeighboursResponse(facts=[wire.fact_to(one) for one in found], as_of=wire.as_of_to(as_of))
 
 
@@ -108,7 +112,10 @@ def read_paths(request: pb.PathsRequest) -> PathsQuery:
 def paths(record: Record, query: PathsQuery, as_of: AsOf) -> pb.PathsResponse:
     """The ways between two Entities."""
     belief = Belief(record, query.namespace, as_of)
-    found = find_paths(query.start, query.end, query.hops, belief.facts_of, as_of, query.limit, belief.policies)
+    start, end = belief.shown(query.start), belief.shown(query.end)
+    if same_name(start, end):
+        raise InvalidArgument(f"start and end are names of one Entity, {start!r}; a path leads to another", field="end")
+    found = find_paths(start, end, query.hops, belief.facts_of, as_of, query.limit, belief.policies)
     response = pb.PathsResponse(as_of=wire.as_of_to(as_of), truncated=found.truncated)
     for path in found.found:
         response.paths.add(facts=[wire.fact_to(fact) for fact in path])
@@ -148,7 +155,8 @@ def changes(record: Record, query: ChangesQuery, before: AsOf, after: AsOf) -> p
     either = AsOf(told_by=max(before.told_by, after.told_by), seq=max(before.seq, after.seq))
     facts = record.facts(query.namespace, query.entity or None, query.relation, either, then.contended | now.contended)
     found = temporal.changes(facts, before, after, then.policies, now.policies)
-    about = query.entity
+    # Both sides are told with Entities as the later commit has them merged, by which the earlier may know another name.
+    about = {one.shown(query.entity) for one in (then, now)} if query.entity else set()
     return pb.ChangesResponse(
         belief=_difference_to(found.belief, about, query.limit),
         world=_difference_to(found.world, about, query.limit),
@@ -157,9 +165,11 @@ def changes(record: Record, query: ChangesQuery, before: AsOf, after: AsOf) -> p
     )
 
 
-def _difference_to(difference: temporal.Difference, entity: str, limit: int) -> pb.Difference:
+def _difference_to(difference: temporal.Difference, about: Collection[str], limit: int) -> pb.Difference:
     gained, lost = (
-        [fact for fact in facts if not entity or temporal.touches(fact, entity)]  # rivals were read to judge by only
+        [
+            fact for fact in facts if not about or any(temporal.touches(fact, name) for name in about)
+        ]  # rivals were read to judge by only
         for facts in (difference.gained, difference.lost)
     )
 

@@ -19,7 +19,9 @@ from core.clock import Micros
 from core.errors import AlreadyExists, FailedPrecondition
 from core.nouns import Contradiction, NewFact
 from core.ports import Record
+from memory.ingest.extract import fact_id
 from services.memory import facts, holding
+from services.memory.entities import read_merge
 from services.memory.perceiving import Checked
 from services.runtime.worker import Worker
 
@@ -88,6 +90,12 @@ class Importer:
                     continue
                 self.result.duplicates += not written
                 self.result.facts += written
+            elif one.HasField("merge"):
+                merge = one.merge
+                given = read_merge(merge.kept.name, merge.merged.name, merge.reason, "record.merge.")
+                written = await self._writes.run(self._merge_once, *given)
+                self.result.duplicates += not written
+                self.result.merges += written
         return written_as
 
     async def _episodes(self, checked: list[Checked]) -> list[pb.Remembered]:
@@ -129,13 +137,27 @@ class Importer:
         before = {one.relation: one.policy for one in self._record.policies(self._namespace)}
         return self._record.set_policy(self._namespace, relation, policy).policy is not before.get(relation)
 
+    def _merge_once(self, kept: str, merged: str, reason: str) -> bool:
+        """False where the two are one already. Entities may be missing: what mentions them is read later."""
+        try:
+            self._record.merge_entities(self._namespace, kept, merged, reason, make=True)
+        except FailedPrecondition as error:
+            if error.reason != "ALREADY_MERGED":
+                raise
+            return False
+        return True
+
     def _write_once(self, fact: NewFact) -> bool:
         """False where that version is there already. Raises FailedPrecondition (FACT_DELETED)."""
+        given = fact.id
+        if fact.rule and fact.episode_id in self._renamed.values():
+            # What was read in an Episode has the id that reading the Episode here gives it.
+            fact = replace(fact, id=fact_id(fact.episode_id, fact.rule, fact))
         derived = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._namespace}/{fact.id}")) if fact.id else ""
         present = {known.id for known in self._record.facts(self._namespace, fact.subject, fact.relation)}
         if present & {fact.id, derived}:
             return False
-        ids = () if self.bring_back else (fact.id, derived)
+        ids = () if self.bring_back else (given, fact.id, derived)
         try:
             self._record.assert_facts(self._namespace, [fact], unless_deleted=ids)
         except AlreadyExists as error:

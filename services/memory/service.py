@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -16,8 +16,9 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST, Clock, Micros
 from core.errors import FailedPrecondition, InvalidArgument, SapienceError
-from core.nouns import AsOf, Remembered, Space
+from core.nouns import AsOf, Fact, Remembered, Space
 from core.ports import Index, Record
+from memory.ingest.extract import VERSION
 from memory.recall import Recall
 from services import wire
 from services.memory import explaining, facts, holding, recalling
@@ -26,6 +27,8 @@ from services.memory.correcting import CorrectingCalls
 from services.memory.drainer import Drainer
 from services.memory.dreamer import Dreamer
 from services.memory.dreaming import DreamCalls
+from services.memory.entities import EntityCalls, merge_to
+from services.memory.extractor import Extractor
 from services.memory.keeping import KeepingCalls, checked_request_id
 from services.memory.moving import Importer
 from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
@@ -50,7 +53,9 @@ MAX_EPISODES = 1024
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_grpc.MemoryServiceServicer):
+class Memory(
+    EntityCalls, KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_grpc.MemoryServiceServicer
+):
     """Serves one record and one index. Owns both, and closes them."""
 
     def __init__(
@@ -64,9 +69,13 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         sweep_s: float = 60.0,
         judge: Judge | None = None,
         request_keep_days: float = 7.0,
+        timezone: str | None = "UTC",
         recall: recalling.Search | None = None,
     ) -> None:
-        """`judge` scores for recipes that rerank. `recall` stands in for the search, to measure what is around it."""
+        """Dates in Episodes are those of `timezone`; without one, Episodes are not read for what they say.
+
+        `judge` scores for recipes that rerank. `recall` stands in for the search, to measure what is around it.
+        """
         self._record = record
         self._index = index
         self._encoder = encoder
@@ -78,7 +87,7 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
         self._dreamer = Dreamer(record, self._drainer.wake)
-        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
+        self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
@@ -92,6 +101,8 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         """Ends the threads, then closes the stores."""
         await self._sweeper.close()
         await self._dreamer.close()
+        if self._extractor is not None:
+            await self._extractor.close()
         await self._drainer.close()
         await self._writes.close()
         await self._reads.close()
@@ -201,6 +212,8 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
                 self._record.remember, namespace, space, perceived, request_id, bring_back=bring_back
             )
             self._drainer.wake()
+            if self._extractor is not None:
+                self._extractor.wake()
             for place, one in zip(fresh, kept, strict=True):
                 known[place] = one
         return [
@@ -301,8 +314,13 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         if request.as_of.HasField("valid_at"):
             raise InvalidArgument("a history spans all times in the world: leave valid_at out", field="as_of.valid_at")
         as_of = await self._as_of(request.as_of)
-        found = await self._reads.run(self._record.facts, namespace, subject, request.relation, as_of)
-        versions = [fact for fact in found if facts.same_name(fact.subject.name, subject)]
+
+        def versions_of() -> list[Fact]:
+            shown = self._record.names_of(namespace, subject, as_of)[0]
+            found = self._record.facts(namespace, subject, request.relation, as_of)
+            return [fact for fact in found if facts.same_name(fact.subject.name, shown)]
+
+        versions = await self._reads.run(versions_of)
         return pb.FactHistoryResponse(facts=[wire.fact_to(one) for one in versions], as_of=wire.as_of_to(as_of))
 
     async def Neighbours(self, request: pb.NeighboursRequest, context: Context) -> pb.NeighboursResponse:
@@ -368,8 +386,10 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
                     yield pb.ExportResponse(record=record)
             for policy in await worker.run(self._record.stored_policies, namespace, 0, up_to):
                 yield pb.ExportResponse(record=pb.MemoryRecord(policy=holding.policy_to(policy)))
-            for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to)):
+            for fact in await worker.run(self._record.facts, namespace, as_of=AsOf(seq=up_to), merged=False):
                 yield pb.ExportResponse(record=pb.MemoryRecord(fact=wire.fact_to(fact)))
+            for merge in await worker.run(self._record.merges, namespace, AsOf(seq=up_to)):
+                yield pb.ExportResponse(record=pb.MemoryRecord(merge=merge_to(merge)))
         finally:
             await worker.close()
 
@@ -377,7 +397,8 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
         """Batches of Episodes, then Facts; what was written before a failure stays, and a rerun finds it there."""
         namespace = ""
         importer: Importer | None = None
-        async with aclosing(batches(request_iterator, BATCH)) as incoming:
+        pause = self._extractor.paused() if self._extractor is not None else nullcontext()
+        async with pause, aclosing(batches(request_iterator, BATCH)) as incoming:
             async for batch in incoming:
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 if importer is None:
@@ -410,6 +431,7 @@ class Memory(KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_
                 record_backend=self._record.backend,
                 index_backend=self._index.backend,
                 archived=held.archived_episodes,
+                extracted_seq=self._record.extracted_seq(VERSION, namespace),
             )
 
         return await self._reads.run(count)

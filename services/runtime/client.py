@@ -14,10 +14,11 @@ IDEMPOTENT = {
     "sapience.v1.PerceptionService": ["Segment", "Encode", "Decode", "ListModels"],
     "sapience.v1.MemoryService": [
         "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Paths", "Changes",
-        "ListRelationPolicies", "Timeline", "Stats", "GetKeeping", "GetDream", "ListDreams",
+        "ListRelationPolicies", "Timeline", "Stats", "GetKeeping", "GetDream", "ListDreams", "ListEntities",
+        "GetEntity", "Mentions", "ListMerges",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
         "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-        "SetExpiry",
+        "SetExpiry", "MergeEntities", "UndoMerge",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
     "sapience.v1.ControllerService": ["Status", "Goals", "SelfPrompts", "Runs"],

@@ -14,7 +14,8 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.errors import FailedPrecondition
+from core.errors import FailedPrecondition, InvalidArgument
+from memory.ingest.calendar import zone_of
 
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
         7.0, gt=0, description="Days for which a write with a request_id is known again, and not done twice."
     )
     sweep_s: float = Field(60.0, gt=0, description="Seconds between two looks for Episodes whose time is over.")
+    extract: bool = Field(True, description="Whether Episodes are read for whom they mention and what they state.")
+    timezone: str = Field("UTC", description="Where days begin for dates in Episodes: an IANA name, Europe/Berlin.")
     idle_s: float = Field(1800.0, ge=0, description="Seconds without a call until the local daemon stops; 0: never.")
     optimize_every: int = Field(
         20_000, ge=1, description="Changed points until the embedded index is merged and freed of what was deleted."
@@ -87,6 +90,15 @@ class Settings(BaseSettings):
         host, colon, port = value.rpartition(":")
         if value and not (colon and host and port.isdigit() and int(port) <= 65535):
             raise ValueError(f"{value!r} is not host:port; write for example 127.0.0.1:50051")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            zone_of(value)
+        except InvalidArgument as error:
+            raise ValueError(error.message) from error
         return value
 
     @cached_property

@@ -73,6 +73,10 @@ class Lists(Oracle):
     def facts(self, namespace: str, entity: Any = None, relation: str = "", as_of: AsOf = AsOf(), contended: Any = ()):  # type: ignore[no-untyped-def, override]
         return super().facts(namespace, entity, relation, as_of, contended)
 
+    def names_of(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> tuple[str, ...]:
+        """The name as it is: nothing is merged here."""
+        return (name,)
+
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(

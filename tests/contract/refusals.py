@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from sapience.v1 import concept_pb2, memory_pb2
+from settling import settled
 
 DETAILS = "grpc-status-details-bin"
 
@@ -83,8 +84,11 @@ def says(refused: Refusal, code: StatusCode, reason: str, field: str, *words: st
 
 
 def stats(memory: Any, namespace: str = "") -> memory_pb2.StatsResponse:
-    """What a namespace holds. `seq` is of the whole store, so two equal ones mean that nothing at all was committed."""
-    counts = memory.Stats(memory_pb2.StatsRequest(namespace=namespace))
+    """What a namespace holds. `seq` is of the whole store, so two equal ones mean that nothing at all was committed.
+
+    Waits until what was told before is read for what it states: that commits too.
+    """
+    counts = settled(memory, namespace)
     counts.indexed = counts.outbox_pending = 0  # the index follows in its own time
     return counts
 

@@ -16,8 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 from refusals import episode, read, refusal, remembered, says, stats, tensor
 from sapience.v1 import concept_pb2 as c
+from sapience.v1 import entities_pb2, perception_pb2
 from sapience.v1 import memory_pb2 as pb
-from sapience.v1 import perception_pb2
 
 INVALID = StatusCode.INVALID_ARGUMENT
 STREAMS = ("RememberStream", "Import")
@@ -77,6 +77,11 @@ Make = Callable[[Home], Message]
 Case = tuple[str, str, Make, str, str, tuple[str, ...]]
 
 
+def request_of(rpc: str) -> Any:
+    """The message that a call of the memory service takes."""
+    return getattr(pb if hasattr(pb, f"{rpc}Request") else entities_pb2, f"{rpc}Request")
+
+
 def new(field: str, reason: str, *words: str, **fields: Any) -> Case:
     """An Episode that is refused, after one that is not: all or none."""
     fields = {"text": "fine"} | fields
@@ -101,7 +106,7 @@ def case(rpc: str, field: str, reason: str, *words: str, **fields: Any) -> Case:
 
     def make(home: Home) -> Message:
         given = {key: value(home) if callable(value) else value for key, value in fields.items()}
-        kind = getattr(pb, f"{rpc}Request")
+        kind = request_of(rpc)
         return kind(**{"namespace": home.name} | given)
 
     return f"{field} {words[0]}", rpc, make, reason, field, words
@@ -265,6 +270,21 @@ FACTS: list[Case] = [
     case("Timeline", "within.end", "EMPTY_INTERVAL", "not after", within=c.Interval(start=at(9), end=at(9))),
     case("Timeline", "page_token", "INVALID_FIELD", "damaged", page_token="no token"),
     case("Timeline", "page_token", "INVALID_FIELD", "another query", page_token=forged("0" * 18, 3, [5, "a"])),
+    case("ListEntities", "limit", "INVALID_FIELD", "1001", "1 to 1000", limit=1001),
+    case("ListEntities", "page_token", "INVALID_FIELD", "another query", page_token=forged("0" * 18, 3, "a")),
+    case("ListEntities", "as_of.seq", "INVALID_FIELD", "-1", as_of=c.AsOf(seq=-1)),
+    case("GetEntity", "name", "EMPTY_TEXT", "empty", name=" "),
+    case("Mentions", "name", "EMPTY_TEXT", "empty"),
+    case("Mentions", "limit", "INVALID_FIELD", "501", "1 to 500", name="Ada", limit=501),
+    case("Mentions", "page_token", "INVALID_FIELD", "damaged", name="Ada", page_token="no token"),
+    case("MergeEntities", "kept", "EMPTY_TEXT", "empty", merged="Ada"),
+    case("MergeEntities", "merged", "TEXT_TOO_LONG", "257", kept="Ada", merged="a" * 257),
+    case("MergeEntities", "request_id", "INVALID_FIELD", "128 bytes", kept="A", merged="B", request_id="r" * 129),
+    case("UndoMerge", "merge_id", "EMPTY_TEXT", "empty"),
+    *(
+        case("ListMerges", f"as_of.{axis}", "INVALID_FIELD", f"leave {axis}", as_of=c.AsOf(**{axis: at(5)}))
+        for axis in ("valid_at", "told_by")
+    ),
     case("Export", "up_to_seq", "INVALID_FIELD", "-1", "0 means all", up_to_seq=-1),
 ]  # fmt: skip
 
@@ -295,6 +315,12 @@ TENANTS: list[tuple[str, dict[str, Any]]] = [
     ("Changes", {"before": c.AsOf()}),
     ("SetRelationPolicy", {"relation": "likes", "policy": c.CONTRADICTION_POLICY_SET}),
     ("ListRelationPolicies", {}),
+    ("ListEntities", {}),
+    ("GetEntity", {"name": "Ada"}),
+    ("Mentions", {"name": "Ada"}),
+    ("MergeEntities", {"kept": "Ada", "merged": "Bea"}),
+    ("UndoMerge", {"merge_id": "x"}),
+    ("ListMerges", {}),
     ("Timeline", {}),
     ("Forget", {"speaker": "Ada"}),
     ("Forget", {"speaker": "Ada", "dry_run": True}),
@@ -318,7 +344,7 @@ BAD_NAMES = ("Home", "a" * 65, "-a", ".a", "a b", "a/b", "é", "a\0")
 @pytest.mark.parametrize(("rpc", "fields"), TENANTS, ids=[rpc for rpc, _ in TENANTS])
 def test_an_unknown_namespace_is_not_found(memory: Any, rpc: str, fields: dict[str, Any]) -> None:
     before = stats(memory)
-    request = getattr(pb, f"{rpc}Request")(namespace="nobody", **fields)
+    request = request_of(rpc)(namespace="nobody", **fields)
     says(
         refusal(lambda: send(memory, rpc, request)),
         StatusCode.NOT_FOUND, "NAMESPACE_NOT_FOUND", "namespace", "'nobody'", "create it first",
@@ -331,7 +357,7 @@ def test_a_bad_name_is_no_namespace(memory: Any, rpc: str, fields: dict[str, Any
     before = stats(memory)
     # Stats takes the empty name for the whole store.
     for name in BAD_NAMES if rpc == "Stats" else ("", *BAD_NAMES):
-        request = getattr(pb, f"{rpc}Request")(namespace=name, **fields)
+        request = request_of(rpc)(namespace=name, **fields)
         refused = refusal(lambda: send(memory, rpc, request))  # noqa: B023
         says(refused, INVALID, "BAD_NAMESPACE", "namespace", repr(name), "1 to 64 of a-z")
     assert stats(memory) == before
@@ -366,7 +392,7 @@ def test_vectors_of_another_space_are_refused(memory: Any, home: Home, other: di
 ])  # fmt: skip
 def test_what_is_not_there_is_not_found(memory: Any, home: Home, rpc: str, fields: dict[str, Any], what: str) -> None:
     before = stats(memory)
-    request = getattr(pb, f"{rpc}Request")(namespace="home", **fields)
+    request = request_of(rpc)(namespace="home", **fields)
     refused = refusal(lambda: send(memory, rpc, request))
     says(refused, StatusCode.NOT_FOUND, f"{what.upper()}_NOT_FOUND", f"{what}_id", "'gone'")
     assert stats(memory) == before
@@ -396,7 +422,7 @@ WRITES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 def test_a_request_id_stands_for_one_write(
     memory: Any, namespace: str, rpc: str, first: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    kind, call = getattr(pb, f"{rpc}Request"), getattr(memory, rpc)
+    kind, call = request_of(rpc), getattr(memory, rpc)
     done = call(kind(namespace=namespace, request_id="r", **first))
     before = stats(memory)
     assert call(kind(namespace=namespace, request_id="r", **first)) == done, "a retry is answered"

@@ -199,7 +199,8 @@ def test_an_import_from_the_command_line_is_killed_twice_and_finished(tmp_path: 
         (row,) = sapience.ok("import", SAMPLE, "--json").json
         assert (row["remembered"], row["duplicates"]) == (0, turns)
 
-        lines = sapience.ok("export").json_lines
+        records = sapience.ok("export").json_lines
+        lines = [record for record in records if "episode" in record]
         told = sorted(line["episode"]["episode"]["external_id"] for line in lines)
         assert told == [f"t{number:03}" for number in range(1, turns + 1)]
         (hit,) = sapience.ok("recall", "a grey tabby with one torn ear", "--limit", "1", "--json").json
@@ -208,6 +209,16 @@ def test_an_import_from_the_command_line_is_killed_twice_and_finished(tmp_path: 
         assert held["episodes"] == turns
         assert held["indexed"] == held["concepts"] == sum(len(line["episode"]["concepts"]) for line in lines)
         assert held["outbox_pending"] == 0
+
+        def read() -> bool:
+            stats = sapience.ok("status", "--json").json["stats"]
+            return bool(stats["extracted_seq"] == stats["seq"])
+
+        eventually("every Episode is read for what it states", read)
+        facts = [record["fact"] for record in sapience.ok("export").json_lines if "fact" in record]
+        stated = {(one["subject"]["name"], one["relation"], one["episode_id"], one["rule"]) for one in facts}
+        assert facts
+        assert len({one["id"] for one in facts}) == len(facts) == len(stated), "something was read twice"
 
 
 def next_pid(sapience: Sapience, killed: int) -> int:

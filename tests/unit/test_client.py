@@ -93,7 +93,7 @@ def test_only_calls_that_are_safe_to_repeat_are_retried() -> None:
         rpc = rpc_of(service, name["method"])
         writes = name["method"] in (
             "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-            "SetExpiry", "CorrectFact", "UndoFact",
+            "SetExpiry", "CorrectFact", "UndoFact", "MergeEntities", "UndoMerge",
         )  # fmt: skip
         assert writes == ("request_id" in rpc.input_type.fields_by_name), "a repeated write must carry a request_id"
         assert not rpc.client_streaming
@@ -478,6 +478,7 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 # ---- the library as a whole ----
 
 PUBLIC = """
+AliasCandidate EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
 Citation Client Concept ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference DraftRetracted Dream
 DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry Fact

@@ -584,6 +584,7 @@ class Fact(_message.Message):
     RETRACTED_FIELD_NUMBER: _builtins.int
     EPISODE_ID_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7 of this version, given by the server."""
     relation: _builtins.str
@@ -598,6 +599,8 @@ class Fact(_message.Message):
     """The Episode that is the evidence; may be empty."""
     trust: _builtins.float
     """How far the source is trusted, from 0 to 1."""
+    rule: _builtins.str
+    """The rule that read it in the Episode; empty where it was told as a Fact."""
     @_builtins.property
     def subject(self) -> Global___Entity:
         """What is spoken of."""
@@ -633,10 +636,11 @@ class Fact(_message.Message):
         retracted: _builtins.bool = ...,
         episode_id: _builtins.str = ...,
         trust: _builtins.float = ...,
+        rule: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "literal", b"literal", "object", b"object", "recorded_at", b"recorded_at", "subject", b"subject", "told_at", b"told_at", "valid", b"valid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "episode_id", b"episode_id", "id", b"id", "literal", b"literal", "object", b"object", "recorded_at", b"recorded_at", "relation", b"relation", "retracted", b"retracted", "seq", b"seq", "subject", b"subject", "told_at", b"told_at", "trust", b"trust", "valid", b"valid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "episode_id", b"episode_id", "id", b"id", "literal", b"literal", "object", b"object", "recorded_at", b"recorded_at", "relation", b"relation", "retracted", b"retracted", "rule", b"rule", "seq", b"seq", "subject", b"subject", "told_at", b"told_at", "trust", b"trust", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["entity", "literal"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015

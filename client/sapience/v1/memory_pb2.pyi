@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from sapience.v1 import concept_pb2 as _concept_pb2
+from sapience.v1 import entities_pb2 as _entities_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -2267,6 +2268,7 @@ class MemoryRecord(_message.Message):
     EPISODE_FIELD_NUMBER: _builtins.int
     FACT_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def episode(self) -> Global___EpisodeRecord:
         """An Episode with its Concepts and vectors."""
@@ -2279,18 +2281,23 @@ class MemoryRecord(_message.Message):
     def policy(self) -> _concept_pb2.RelationPolicy:
         """A version of a relation's policy, the earlier ones first; its own `recorded_at` and `seq` are not kept."""
 
+    @_builtins.property
+    def merge(self) -> _entities_pb2.EntityMerge:
+        """A merge of two Entities that counted when the export began; its own id, `recorded_at` and `seq` are not kept."""
+
     def __init__(
         self,
         *,
         episode: Global___EpisodeRecord | None = ...,
         fact: _concept_pb2.Fact | None = ...,
         policy: _concept_pb2.RelationPolicy | None = ...,
+        merge: _entities_pb2.EntityMerge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "policy", b"policy", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "merge", b"merge", "policy", b"policy", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "policy", b"policy", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "fact", b"fact", "merge", b"merge", "policy", b"policy", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["episode", "fact", "policy"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["episode", "fact", "policy", "merge"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -2381,6 +2388,7 @@ class ImportResponse(_message.Message):
     DUPLICATES_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
+    MERGES_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """Episodes written."""
     facts: _builtins.int
@@ -2391,6 +2399,8 @@ class ImportResponse(_message.Message):
     """Policies of relations written."""
     deleted: _builtins.int
     """Episodes and versions of Facts that were deleted here before, and so were not written."""
+    merges: _builtins.int
+    """Merges of Entities written."""
     def __init__(
         self,
         *,
@@ -2399,10 +2409,11 @@ class ImportResponse(_message.Message):
         duplicates: _builtins.int = ...,
         policies: _builtins.int = ...,
         deleted: _builtins.int = ...,
+        merges: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "duplicates", b"duplicates", "episodes", b"episodes", "facts", b"facts", "policies", b"policies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "duplicates", b"duplicates", "episodes", b"episodes", "facts", b"facts", "merges", b"merges", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2446,6 +2457,7 @@ class StatsResponse(_message.Message):
     RECORD_BACKEND_FIELD_NUMBER: _builtins.int
     INDEX_BACKEND_FIELD_NUMBER: _builtins.int
     ARCHIVED_FIELD_NUMBER: _builtins.int
+    EXTRACTED_SEQ_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """Episodes in the record."""
     concepts: _builtins.int
@@ -2466,6 +2478,8 @@ class StatsResponse(_message.Message):
     """What keeps the index: "edge" or "qdrant"."""
     archived: _builtins.int
     """Archived Episodes among those in the record."""
+    extracted_seq: _builtins.int
+    """The last commit up to which every Episode was read for what it mentions and states."""
     def __init__(
         self,
         *,
@@ -2479,10 +2493,11 @@ class StatsResponse(_message.Message):
         record_backend: _builtins.str = ...,
         index_backend: _builtins.str = ...,
         archived: _builtins.int = ...,
+        extracted_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "concepts", b"concepts", "entities", b"entities", "episodes", b"episodes", "facts", b"facts", "index_backend", b"index_backend", "indexed", b"indexed", "outbox_pending", b"outbox_pending", "record_backend", b"record_backend", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "concepts", b"concepts", "entities", b"entities", "episodes", b"episodes", "extracted_seq", b"extracted_seq", "facts", b"facts", "index_backend", b"index_backend", "indexed", b"indexed", "outbox_pending", b"outbox_pending", "record_backend", b"record_backend", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

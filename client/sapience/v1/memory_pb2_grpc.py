@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from sapience.v1 import dream_pb2 as sapience_dot_v1_dot_dream__pb2
+from sapience.v1 import entities_pb2 as sapience_dot_v1_dot_entities__pb2
 from sapience.v1 import memory_pb2 as sapience_dot_v1_dot_memory__pb2
 from sapience.v1 import moving_pb2 as sapience_dot_v1_dot_moving__pb2
 
@@ -129,6 +130,36 @@ class MemoryServiceStub:
                 '/sapience.v1.MemoryService/Timeline',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.TimelineRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.TimelineResponse.FromString,
+                _registered_method=True)
+        self.ListEntities = channel.unary_unary(
+                '/sapience.v1.MemoryService/ListEntities',
+                request_serializer=sapience_dot_v1_dot_entities__pb2.ListEntitiesRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_entities__pb2.ListEntitiesResponse.FromString,
+                _registered_method=True)
+        self.GetEntity = channel.unary_unary(
+                '/sapience.v1.MemoryService/GetEntity',
+                request_serializer=sapience_dot_v1_dot_entities__pb2.GetEntityRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_entities__pb2.GetEntityResponse.FromString,
+                _registered_method=True)
+        self.Mentions = channel.unary_unary(
+                '/sapience.v1.MemoryService/Mentions',
+                request_serializer=sapience_dot_v1_dot_entities__pb2.MentionsRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_entities__pb2.MentionsResponse.FromString,
+                _registered_method=True)
+        self.MergeEntities = channel.unary_unary(
+                '/sapience.v1.MemoryService/MergeEntities',
+                request_serializer=sapience_dot_v1_dot_entities__pb2.MergeEntitiesRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_entities__pb2.MergeEntitiesResponse.FromString,
+                _registered_method=True)
+        self.UndoMerge = channel.unary_unary(
+                '/sapience.v1.MemoryService/UndoMerge',
+                request_serializer=sapience_dot_v1_dot_entities__pb2.UndoMergeRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_entities__pb2.UndoMergeResponse.FromString,
+                _registered_method=True)
+        self.ListMerges = channel.unary_unary(
+                '/sapience.v1.MemoryService/ListMerges',
+                request_serializer=sapience_dot_v1_dot_entities__pb2.ListMergesRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_entities__pb2.ListMergesResponse.FromString,
                 _registered_method=True)
         self.Forget = channel.unary_unary(
                 '/sapience.v1.MemoryService/Forget',
@@ -365,6 +396,48 @@ class MemoryServiceServicer:
 
     def Timeline(self, request, context):
         """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEntities(self, request, context):
+        """The Entities that Episodes and Facts name, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEntity(self, request, context):
+        """One Entity by any of its names, and which other names may be its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Mentions(self, request, context):
+        """The Episodes that mention an Entity, in the order of time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeEntities(self, request, context):
+        """Says that two Entities are one, from this commit on. Nothing is rewritten: UndoMerge takes it back exactly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoMerge(self, request, context):
+        """Takes a merge back, from this commit on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMerges(self, request, context):
+        """The merges that count, and those that were undone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -611,6 +684,36 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Timeline,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.TimelineRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.TimelineResponse.SerializeToString,
+            ),
+            'ListEntities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEntities,
+                    request_deserializer=sapience_dot_v1_dot_entities__pb2.ListEntitiesRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_entities__pb2.ListEntitiesResponse.SerializeToString,
+            ),
+            'GetEntity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntity,
+                    request_deserializer=sapience_dot_v1_dot_entities__pb2.GetEntityRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_entities__pb2.GetEntityResponse.SerializeToString,
+            ),
+            'Mentions': grpc.unary_unary_rpc_method_handler(
+                    servicer.Mentions,
+                    request_deserializer=sapience_dot_v1_dot_entities__pb2.MentionsRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_entities__pb2.MentionsResponse.SerializeToString,
+            ),
+            'MergeEntities': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeEntities,
+                    request_deserializer=sapience_dot_v1_dot_entities__pb2.MergeEntitiesRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_entities__pb2.MergeEntitiesResponse.SerializeToString,
+            ),
+            'UndoMerge': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoMerge,
+                    request_deserializer=sapience_dot_v1_dot_entities__pb2.UndoMergeRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_entities__pb2.UndoMergeResponse.SerializeToString,
+            ),
+            'ListMerges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMerges,
+                    request_deserializer=sapience_dot_v1_dot_entities__pb2.ListMergesRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_entities__pb2.ListMergesResponse.SerializeToString,
             ),
             'Forget': grpc.unary_unary_rpc_method_handler(
                     servicer.Forget,
@@ -1208,6 +1311,168 @@ class MemoryService:
             '/sapience.v1.MemoryService/Timeline',
             sapience_dot_v1_dot_memory__pb2.TimelineRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.TimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEntities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ListEntities',
+            sapience_dot_v1_dot_entities__pb2.ListEntitiesRequest.SerializeToString,
+            sapience_dot_v1_dot_entities__pb2.ListEntitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEntity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/GetEntity',
+            sapience_dot_v1_dot_entities__pb2.GetEntityRequest.SerializeToString,
+            sapience_dot_v1_dot_entities__pb2.GetEntityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Mentions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Mentions',
+            sapience_dot_v1_dot_entities__pb2.MentionsRequest.SerializeToString,
+            sapience_dot_v1_dot_entities__pb2.MentionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeEntities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/MergeEntities',
+            sapience_dot_v1_dot_entities__pb2.MergeEntitiesRequest.SerializeToString,
+            sapience_dot_v1_dot_entities__pb2.MergeEntitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoMerge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/UndoMerge',
+            sapience_dot_v1_dot_entities__pb2.UndoMergeRequest.SerializeToString,
+            sapience_dot_v1_dot_entities__pb2.UndoMergeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMerges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ListMerges',
+            sapience_dot_v1_dot_entities__pb2.ListMergesRequest.SerializeToString,
+            sapience_dot_v1_dot_entities__pb2.ListMergesResponse.FromString,
             options,
             channel_credentials,
             insecure,

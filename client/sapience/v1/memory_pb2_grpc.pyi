@@ -6,6 +6,7 @@ Memory: what is kept, as it was told, in time. The record is the truth; the vect
 from collections import abc as _abc
 from grpc import aio as _aio
 from sapience.v1 import dream_pb2 as _dream_pb2
+from sapience.v1 import entities_pb2 as _entities_pb2
 from sapience.v1 import memory_pb2 as _memory_pb2
 from sapience.v1 import moving_pb2 as _moving_pb2
 import abc as _abc_1
@@ -75,6 +76,18 @@ class MemoryServiceStub:
     """The policies of the relations that were given one."""
     Timeline: _grpc.UnaryUnaryMultiCallable[_memory_pb2.TimelineRequest, _memory_pb2.TimelineResponse]
     """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
+    ListEntities: _grpc.UnaryUnaryMultiCallable[_entities_pb2.ListEntitiesRequest, _entities_pb2.ListEntitiesResponse]
+    """The Entities that Episodes and Facts name, by name."""
+    GetEntity: _grpc.UnaryUnaryMultiCallable[_entities_pb2.GetEntityRequest, _entities_pb2.GetEntityResponse]
+    """One Entity by any of its names, and which other names may be its own."""
+    Mentions: _grpc.UnaryUnaryMultiCallable[_entities_pb2.MentionsRequest, _entities_pb2.MentionsResponse]
+    """The Episodes that mention an Entity, in the order of time."""
+    MergeEntities: _grpc.UnaryUnaryMultiCallable[_entities_pb2.MergeEntitiesRequest, _entities_pb2.MergeEntitiesResponse]
+    """Says that two Entities are one, from this commit on. Nothing is rewritten: UndoMerge takes it back exactly."""
+    UndoMerge: _grpc.UnaryUnaryMultiCallable[_entities_pb2.UndoMergeRequest, _entities_pb2.UndoMergeResponse]
+    """Takes a merge back, from this commit on."""
+    ListMerges: _grpc.UnaryUnaryMultiCallable[_entities_pb2.ListMergesRequest, _entities_pb2.ListMergesResponse]
+    """The merges that count, and those that were undone."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]
     """Deletes Episodes and all that was derived from them, and leaves an audit record with no content.
     FAILED_PRECONDITION (EPISODE_HELD) where one of them is under a legal hold; so does DeleteNamespace.
@@ -167,6 +180,18 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """The policies of the relations that were given one."""
     Timeline: _aio.UnaryUnaryMultiCallable[_memory_pb2.TimelineRequest, _memory_pb2.TimelineResponse]  # type: ignore[assignment]
     """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
+    ListEntities: _aio.UnaryUnaryMultiCallable[_entities_pb2.ListEntitiesRequest, _entities_pb2.ListEntitiesResponse]  # type: ignore[assignment]
+    """The Entities that Episodes and Facts name, by name."""
+    GetEntity: _aio.UnaryUnaryMultiCallable[_entities_pb2.GetEntityRequest, _entities_pb2.GetEntityResponse]  # type: ignore[assignment]
+    """One Entity by any of its names, and which other names may be its own."""
+    Mentions: _aio.UnaryUnaryMultiCallable[_entities_pb2.MentionsRequest, _entities_pb2.MentionsResponse]  # type: ignore[assignment]
+    """The Episodes that mention an Entity, in the order of time."""
+    MergeEntities: _aio.UnaryUnaryMultiCallable[_entities_pb2.MergeEntitiesRequest, _entities_pb2.MergeEntitiesResponse]  # type: ignore[assignment]
+    """Says that two Entities are one, from this commit on. Nothing is rewritten: UndoMerge takes it back exactly."""
+    UndoMerge: _aio.UnaryUnaryMultiCallable[_entities_pb2.UndoMergeRequest, _entities_pb2.UndoMergeResponse]  # type: ignore[assignment]
+    """Takes a merge back, from this commit on."""
+    ListMerges: _aio.UnaryUnaryMultiCallable[_entities_pb2.ListMergesRequest, _entities_pb2.ListMergesResponse]  # type: ignore[assignment]
+    """The merges that count, and those that were undone."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_pb2.ForgetRequest, _memory_pb2.ForgetResponse]  # type: ignore[assignment]
     """Deletes Episodes and all that was derived from them, and leaves an audit record with no content.
     FAILED_PRECONDITION (EPISODE_HELD) where one of them is under a legal hold; so does DeleteNamespace.
@@ -364,6 +389,54 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.TimelineResponse, _abc.Awaitable[_memory_pb2.TimelineResponse]]:
         """Episodes and Facts in the order of time. Facts are listed as they were told, whether or not they still hold."""
+
+    @_abc_1.abstractmethod
+    def ListEntities(
+        self,
+        request: _entities_pb2.ListEntitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_entities_pb2.ListEntitiesResponse, _abc.Awaitable[_entities_pb2.ListEntitiesResponse]]:
+        """The Entities that Episodes and Facts name, by name."""
+
+    @_abc_1.abstractmethod
+    def GetEntity(
+        self,
+        request: _entities_pb2.GetEntityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_entities_pb2.GetEntityResponse, _abc.Awaitable[_entities_pb2.GetEntityResponse]]:
+        """One Entity by any of its names, and which other names may be its own."""
+
+    @_abc_1.abstractmethod
+    def Mentions(
+        self,
+        request: _entities_pb2.MentionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_entities_pb2.MentionsResponse, _abc.Awaitable[_entities_pb2.MentionsResponse]]:
+        """The Episodes that mention an Entity, in the order of time."""
+
+    @_abc_1.abstractmethod
+    def MergeEntities(
+        self,
+        request: _entities_pb2.MergeEntitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_entities_pb2.MergeEntitiesResponse, _abc.Awaitable[_entities_pb2.MergeEntitiesResponse]]:
+        """Says that two Entities are one, from this commit on. Nothing is rewritten: UndoMerge takes it back exactly."""
+
+    @_abc_1.abstractmethod
+    def UndoMerge(
+        self,
+        request: _entities_pb2.UndoMergeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_entities_pb2.UndoMergeResponse, _abc.Awaitable[_entities_pb2.UndoMergeResponse]]:
+        """Takes a merge back, from this commit on."""
+
+    @_abc_1.abstractmethod
+    def ListMerges(
+        self,
+        request: _entities_pb2.ListMergesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_entities_pb2.ListMergesResponse, _abc.Awaitable[_entities_pb2.ListMergesResponse]]:
+        """The merges that count, and those that were undone."""
 
     @_abc_1.abstractmethod
     def Forget(

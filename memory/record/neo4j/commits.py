@@ -16,6 +16,7 @@ from memory.record.transaction import Commit, Held
 # property is what makes the node unique in it, or orders it.
 _CONTENT = {
     "Fact": "seq",
+    "Merge": "seq",
     "Entity": "normalised",
     "Concept": "id",
     "Episode": "identity",

@@ -74,13 +74,11 @@ class Deleting(Statements):
         )
         query = "MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) WHERE f.id IN $ids RETURN DISTINCT x.normalised AS id"
         named = self._ids(query, ids=list(going.facts))
+        query = "MATCH (e:Episode)-[:MENTIONS]->(x:Entity) WHERE e.id IN $ids RETURN DISTINCT x.normalised AS id"
+        named += self._ids(query, ids=episodes)
         self._do("MATCH (f:Fact) WHERE f.id IN $ids DETACH DELETE f", ids=list(going.facts))
-        self._do(
-            "MATCH (x:Entity) WHERE x.namespace = $key AND x.normalised IN $names "
-            "AND NOT (x)<-[:SUBJECT|OBJECT]-() DELETE x",
-            key=key,
-            names=named,
-        )
+        self._do("MATCH (e:Episode)-[m:MENTIONS]->() WHERE e.id IN $ids DELETE m", ids=episodes)
+        self._drop_unnamed(key, named)
         of_dreams = "(e:Episode)-[:HAS]->(n:Concept) WHERE e.id IN $ids AND e.kind = $kind"
         dreamt = self._count(of_dreams, ids=episodes, kind=int(SourceKind.DREAM))
         self._do(these + "DETACH DELETE c", key=key, ids=concepts)

@@ -50,7 +50,7 @@ class Episodes(Statements):
         told = []
         for one in fresh:
             recorded_at, seq = one.made(commit.recorded_at, commit.seq)
-            own = {"id": one.id, "ordinal": one.ordinal, "recorded_at": recorded_at, "seq": seq}
+            own = {"id": one.id, "ordinal": one.ordinal, "recorded_at": recorded_at, "seq": seq, "extractor": 0}
             told.append(own | one.packed.columns())
         parts = [
             [

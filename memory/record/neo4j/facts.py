@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from core.ids import entity_id, normalised_name
@@ -18,7 +18,7 @@ from memory.record.transaction import FreshFact, Held
 
 _OWN = (
     "id", "relation", "literal", "valid_start", "valid_end", "precision", "original_text", "timezone", "told_at",
-    "recorded_at", "seq", "retracted", "trust",
+    "recorded_at", "seq", "retracted", "trust", "rule",
 )  # fmt: skip
 _ENDS_OWN = {
     "subject_id": "s.id",
@@ -52,13 +52,7 @@ class Facts(Statements):
         names: dict[str, str] = {}
         for spelt in (name for one in fresh for name in (one.told.subject, one.told.entity) if name is not None):
             names.setdefault(normalised_name(spelt), spelt)  # the first spelling is the Entity's
-        made = self._all(
-            "UNWIND $entities AS row MERGE (x:Entity {namespace: $key, normalised: row[0]}) "
-            "ON CREATE SET x.id = row[1], x.name = row[2] "
-            "RETURN x.normalised AS normalised, x.id AS id, x.name AS name",
-            key=held.key,
-            entities=[[normalised, entity_id(held.name, name), name] for normalised, name in names.items()],
-        )
+        made = self._make_entities(held, names)
         facts = [_fact_columns(one) for one in fresh]
         columns = list(facts[0])
         subject, target, witness = (f"row[{len(columns) + place}]" for place in range(3))
@@ -82,7 +76,7 @@ class Facts(Statements):
             key=held.key,
             facts=[[*fact.values(), *_ends(one)] for fact, one in zip(facts, fresh, strict=True)],
         )
-        return {row["normalised"]: Entity(row["id"], row["name"]) for row in made}
+        return made
 
     def facts(
         self, held: Held, entity: str | None, relation: str, as_of: AsOf, contended: Collection[str]
@@ -164,6 +158,17 @@ class Facts(Statements):
         """
         return [rows.policy_from(row) for row in self._all(query, key=held.key, seq=seq)]
 
+    def _make_entities(self, held: Held, names: Mapping[str, str]) -> dict[str, Entity]:
+        """The Entities of these names, both by normalised name; made where there are none."""
+        made = self._all(
+            "UNWIND $entities AS row MERGE (x:Entity {namespace: $key, normalised: row[0]}) "
+            "ON CREATE SET x.id = row[1], x.name = row[2] "
+            "RETURN x.normalised AS normalised, x.id AS id, x.name AS name",
+            key=held.key,
+            entities=[[normalised, entity_id(held.name, name), name] for normalised, name in names.items()],
+        )
+        return {row["normalised"]: Entity(row["id"], row["name"]) for row in made}
+
 
 def _ends(fresh: FreshFact) -> tuple[str, str | None, str | None]:
     """What a Fact's subject, object and evidence are found by."""
@@ -189,4 +194,5 @@ def _fact_columns(fresh: FreshFact) -> dict[str, Any]:
         "seq": fresh.commit.seq,
         "retracted": fact.retracted,
         "trust": float(fact.trust),
+        "rule": fact.rule or None,
     }

@@ -16,7 +16,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -33,6 +33,8 @@ _UNIQUE = {
     "speaker": ("Speaker", "namespace", "name"),
     "entity": ("Entity", "namespace", "normalised"),
     "fact": ("Fact", "id"),
+    "entity_id": ("Entity", "id"),
+    "merge": ("Merge", "id"),
     "relation_policy": ("RelationPolicy", "namespace", "relation", "seq"),
     "request": ("Request", "namespace", "request_id"),
     "outbox": ("Outbox", "seq"),
@@ -54,6 +56,8 @@ _INDEXES = {
     "episode_ending": ("Episode", "namespace", "expires_at", "id"),
     "dream_by_state": ("Dream", "state"),
     "dream_change_by_kind": ("DreamChange", "namespace", "kind", "state"),
+    "episode_by_extractor": ("Episode", "namespace", "extractor", "seq"),
+    "merge_by_namespace": ("Merge", "namespace", "seq"),
     "episode_held": ("Episode", "namespace", "held"),
     "tombstone_by_commit": ("Tombstone", "namespace", "seq"),
     "forgotten_by_commit": ("Forgotten", "seq"),
@@ -122,6 +126,9 @@ class Neo4jServer:
             for name in _DROPPED:
                 session.run(f"DROP INDEX {name} IF EXISTS").consume()
             session.run("CALL db.awaitIndexes(300)").consume()
+            # An index over properties holds no node that lacks one: Episodes of an earlier version get theirs.
+            query = "MATCH (e:Episode) WHERE e.extractor IS NULL SET e.extractor = 0"
+            session.run(query).consume()
             # Last, as the mark that all is made. The constraint on its name stands by now: of two that open a new store
             # at once, one makes the node.
             query = (

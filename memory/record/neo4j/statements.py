@@ -33,6 +33,19 @@ class Statements:
     def _ids(self, query: str, **values: Any) -> list[str]:
         return [row["id"] for row in self._all(query, **values)]
 
+    def _drop_unnamed(self, key: int, names: Iterable[str]) -> None:
+        """Deletes those of the Entities that nothing names any more, and the merges they are in."""
+        self._do(
+            """
+            MATCH (x:Entity) WHERE x.namespace = $key AND x.normalised IN $names
+              AND NOT (x)<-[:SUBJECT|OBJECT|MENTIONS]-()
+            OPTIONAL MATCH (x)<-[:KEPT|MERGED]-(m:Merge)
+            DETACH DELETE m, x
+            """,
+            key=key,
+            names=sorted(set(names)),
+        )
+
     def _count(self, what: str, **values: Any) -> int:
         row = self._one(f"MATCH {what} RETURN count(n) AS count", **values)
         assert row is not None  # a count has one row, also of nothing

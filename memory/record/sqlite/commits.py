@@ -54,9 +54,11 @@ class Commits(Statements):
     def delete_namespace(self, held: Held) -> None:
         of_it = "SELECT key FROM episode WHERE namespace = ?"
         self._db.execute(f"DELETE FROM derived WHERE episode IN ({of_it})", (held.key,))
+        mentions = "DELETE FROM mention WHERE episode IN (SELECT key FROM episode WHERE namespace = ?)"
+        self._db.execute(mentions, (held.key,))
         for table in (
             *("dream_change", "dream"),
-            *("hold", "fact", "entity_name", "entity", "relation_policy"),
+            *("entity_merge", "hold", "fact", "entity_name", "entity", "relation_policy"),
             *("concept", "episode", "term", "speaker", "request"),
         ):
             self._db.execute(f"DELETE FROM {table} WHERE namespace = ?", (held.key,))

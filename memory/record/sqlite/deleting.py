@@ -71,13 +71,12 @@ class Deleting(Statements):
         self._db.executemany("UPDATE speaker SET episodes = episodes - ? WHERE namespace = ? AND name = ?", speakers)
         self._db.execute("DELETE FROM speaker WHERE namespace = ? AND episodes = 0", (held.key,))
         query = f"SELECT subject FROM fact WHERE id IN {GIVEN} UNION SELECT entity FROM fact WHERE id IN {GIVEN}"
-        named = [key for (key,) in self._db.execute(query, (facts, facts)) if key is not None]
+        named = {key for (key,) in self._db.execute(query, (facts, facts)) if key is not None}
+        those = f"FROM mention WHERE episode IN (SELECT key FROM episode WHERE id IN {GIVEN})"
+        named |= {key for (key,) in self._db.execute(f"SELECT DISTINCT entity {those}", (episodes,))}
         self._db.execute(f"DELETE FROM fact WHERE id IN {GIVEN}", (facts,))
-        for key in named:
-            query = "SELECT 1 FROM fact WHERE subject = ?1 UNION ALL SELECT 1 FROM fact WHERE entity = ?1 LIMIT 1"
-            if self._db.execute(query, (key,)).fetchone() is None:
-                self._db.execute("DELETE FROM entity_name WHERE entity = ?", (key,))
-                self._db.execute("DELETE FROM entity WHERE key = ?", (key,))
+        self._db.execute(f"DELETE {those}", (episodes,))
+        self._drop_unnamed(sorted(named))
         of_dreams = f"concept c JOIN episode e ON e.key = c.episode WHERE e.kind = ? AND e.id IN {GIVEN}"
         dreamt = self._count(of_dreams, SourceKind.DREAM, episodes)
         self._db.execute(f"DELETE FROM concept WHERE namespace = ? AND id IN {GIVEN}", (held.key, concepts))

@@ -72,12 +72,13 @@ class Facts(Statements):
             target = None if fact.entity is None else keys[normalised_name(fact.entity)]
             self._db.execute(
                 "INSERT INTO fact (id, namespace, subject, relation, entity, literal, valid_start, valid_end, "
-                "precision, original_text, timezone, told_at, recorded_at, seq, retracted, trust, episode) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT key FROM episode WHERE id = ?))",
+                "precision, original_text, timezone, told_at, recorded_at, seq, retracted, trust, rule, episode) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT key FROM episode WHERE id = ?))",
                 (
                     *(one.id, held.key, subject, fact.relation, target, fact.literal),
                     *(valid.start, valid.end, valid.precision, valid.original_text, valid.timezone),
-                    *(fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust, fact.episode_id),
+                    *(fact.told_at, commit.recorded_at, commit.seq, fact.retracted, fact.trust),
+                    *(fact.rule, fact.episode_id),
                 ),
             )
         query = f"SELECT key, id, name FROM entity WHERE key IN {GIVEN}"

@@ -19,7 +19,7 @@ from memory.record.base import TransactionalRecord
 from memory.record.sqlite.commits import Commits
 from memory.record.sqlite.deleting import Deleting
 from memory.record.sqlite.dreams import Dreams
-from memory.record.sqlite.facts import Facts
+from memory.record.sqlite.entities import Entities
 from memory.record.sqlite.file import SqliteFile
 from memory.record.sqlite.keeping import KeptEpisodes
 from memory.record.sqlite.moving import Moving
@@ -59,5 +59,5 @@ class _SqliteStore:
         self._file.close()
 
 
-class _SqliteTransaction(Commits, Facts, KeptEpisodes, Deleting, Tombstones, Moving, Dreams):
+class _SqliteTransaction(Commits, Entities, KeptEpisodes, Deleting, Tombstones, Moving, Dreams):
     """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""

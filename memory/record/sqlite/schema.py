@@ -291,13 +291,42 @@ _DREAMS = (
 
 _OLD_ANSWERS = ("CREATE INDEX request_by_time ON request (recorded_at)",)
 
+_ENTITIES = (
+    # Where Episodes name Entities; the empty stretch at 0 is their speaker's. Derived: what `extractor` says read them.
+    """
+    CREATE TABLE mention (
+        episode INTEGER NOT NULL REFERENCES episode (key),
+        start_byte INTEGER NOT NULL,
+        end_byte INTEGER NOT NULL,
+        entity INTEGER NOT NULL REFERENCES entity (key),
+        kind TEXT NOT NULL,
+        PRIMARY KEY (episode, start_byte, end_byte, entity)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX mention_by_entity ON mention (entity, episode)",
+    "ALTER TABLE episode ADD COLUMN extractor INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX episode_by_extractor ON episode (namespace, extractor, seq, ordinal)",
+    "ALTER TABLE fact ADD COLUMN rule TEXT NOT NULL DEFAULT ''",
+    # That two Entities are one, from commit `seq` on until `undone_seq`, 0 while it counts.
+    """
+    CREATE TABLE entity_merge (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        kept INTEGER NOT NULL REFERENCES entity (key),
+        merged INTEGER NOT NULL REFERENCES entity (key),
+        reason TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL,
+        seq INTEGER NOT NULL REFERENCES commits (seq),
+        undone_seq INTEGER NOT NULL DEFAULT 0
+    ) STRICT
+    """,
+    "CREATE INDEX entity_merge_by_namespace ON entity_merge (namespace, seq)",
+    "CREATE INDEX entity_merge_by_kept ON entity_merge (kept)",
+    "CREATE INDEX entity_merge_by_merged ON entity_merge (merged)",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    _FIRST,
-    _RELATION_POLICIES,
-    _KEEPING,
-    _FACTS_BY_ID,
-    _TOMBSTONES,
-    _DREAMS,
-    _OLD_ANSWERS,
+    *(_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS, _OLD_ANSWERS, _ENTITIES),
 )
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from core.nouns import (
@@ -41,6 +41,19 @@ class Statements:
             part = rows[start : start + _ROWS_A_STATEMENT]
             query = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(part))}"
             self._db.execute(query, list(chain.from_iterable(part)))
+
+    def _drop_unnamed(self, keys: Iterable[int]) -> None:
+        """Deletes those of the Entities that nothing names any more, and the merges they are in."""
+        query = """
+            SELECT 1 FROM fact WHERE subject = ?1 UNION ALL SELECT 1 FROM fact WHERE entity = ?1
+            UNION ALL SELECT 1 FROM mention WHERE entity = ?1 LIMIT 1
+        """
+        for key in keys:
+            if self._db.execute(query, (key,)).fetchone() is None:
+                self._db.execute("DELETE FROM entity_merge WHERE kept = ?1", (key,))
+                self._db.execute("DELETE FROM entity_merge WHERE merged = ?1", (key,))
+                self._db.execute("DELETE FROM entity_name WHERE entity = ?", (key,))
+                self._db.execute("DELETE FROM entity WHERE key = ?", (key,))
 
     def _space_key(self, space: Space) -> int:
         values = (space.name, space.version, space.dimensions)
