@@ -307,6 +307,13 @@ class Record(MovableRecord, DreamRecord, EntityRecord, Protocol):
         """
         ...
 
+    def drop_answers(self, before: int, limit: int) -> int:
+        """Drops what was answered before a time to requests with an id, at most so many; returns how many.
+
+        A retry of such a request that comes later is a new request. Of all namespaces; no commit.
+        """
+        ...
+
     def export_episodes(self, namespace: str, up_to_seq: int = 0) -> Iterator[tuple[Episode, list[StoredConcept]]]:
         """All Episodes by (seq, id), with their Concepts; `up_to_seq` 0 means all."""
         ...

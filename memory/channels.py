@@ -19,6 +19,7 @@ Shapes: e Episodes, r Concepts, t distinct terms of the query.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,8 @@ from memory.analysis import QUESTION_MARKS, asks, episode_context, terms
 from memory.expected import asks_for_amount, holds_amount
 from memory.fusion import Channel
 from memory.recipes import Recipe
+
+_MARK = re.compile(f"[{QUESTION_MARKS}]")
 
 FEEDBACK_HITS = 5
 FEEDBACK_TERMS = 12
@@ -82,7 +85,7 @@ class Pool:
         """Shape [r]: 1 for a Concept that states, 0 for one that asks."""
         states = np.ones(len(self.columns.ids))
         for place, episode in enumerate(self.episodes):
-            if any(mark in episode.text for mark in QUESTION_MARKS):
+            if _MARK.search(episode.text):
                 text = episode.text.encode()
                 for row in range(*self.rows_of(place)):
                     span = text[self.columns.start_bytes[row] : self.columns.end_bytes[row]]

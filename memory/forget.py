@@ -77,7 +77,8 @@ def retention(strength: float, surprise: float, age: Micros, uses: int = 0, sinc
     told = strength / TYPICAL * (1 + SURPRISE * surprise) * _faded(age)
     used = uses * _faded(age if since_use is None else since_use)
     odds = told + used
-    return odds / (1 + odds) if math.isfinite(odds) else 1.0
+    # As odds / (1 + odds), but every step of it rises or falls also after rounding.
+    return 1 / (1 + 1 / odds) if odds else 0.0
 
 
 def retained(

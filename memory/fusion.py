@@ -88,8 +88,9 @@ def apart(
     among: Iterable[int],
     groups: Sequence[int] = (),
     spread: float = 0.0,
+    most: int | None = None,
 ) -> list[tuple[int, int, int]]:
-    """The candidates of `among` in their order, each with how many of those beside it, and of its group, came before.
+    """The first `most` of `among` in their order, each with how many of those beside it, and of its group, came before.
 
     Each of the former takes `penalty` off its score before it is taken, each of the latter `spread` (neither is
     negative). `beside`, [candidates, most], is the places of those beside each one, -1 where there are fewer; `groups`,
@@ -107,7 +108,7 @@ def apart(
     waiting = [(-own[place], place) for place in before]
     heapq.heapify(waiting)
     order: list[tuple[int, int, int]] = []
-    while waiting:
+    while waiting and (most is None or len(order) < most):
         negative, place = heapq.heappop(waiting)
         now = value(place)
         if -negative != now:

@@ -16,7 +16,7 @@ IDF alone counts the namespace as it is now. It reads and never writes, calls no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,6 +88,66 @@ class RecallResult:
     recipe: str = "default"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The candidates of one query, judged; those beside them too, which may not be allowed as hits."""
+
+    recipe: Recipe
+    judged: Judged
+    channels: Sequence[Channel]
+    parts: Float64
+    """Shape [channels, candidates]."""
+    weights: Mapping[int, float]
+    known_terms: float
+
+    def page(self, query: RecallQuery) -> RecallResult:
+        """The hits of one page, as many as the limit and the token budget allow."""
+        allowed = self._allowed(query)
+        hits: list[RecallHit] = []
+        left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf
+        for one in self._order(allowed, query.offset + query.limit)[query.offset :]:
+            left -= len(self.judged.pool.episodes[one[0]].text.encode())
+            if left < 0:
+                break
+            hits.append(self._hit(*one))
+        has_more = query.offset + len(hits) < len(allowed)
+        return RecallResult(tuple(hits), has_more, self.known_terms, self.recipe.name)
+
+    def all(self, query: RecallQuery) -> list[RecallHit]:
+        """Every candidate that may be a hit, best first, whatever the page and the budget."""
+        return [self._hit(*one) for one in self._order(self._allowed(query), None)]
+
+    def _allowed(self, query: RecallQuery) -> list[int]:
+        same = query.where == _anybody(query.where)  # then the pool holds none that it excludes
+        return [
+            place
+            for place, one in enumerate(self.judged.pool.episodes)
+            if (same or query.where.allows(one, query.as_of)) and not one.archived(query.as_of)
+        ]
+
+    def _order(self, allowed: Sequence[int], most: int | None) -> list[tuple[int, int, int]]:
+        pool, recipe = self.judged.pool, self.recipe
+        groups = pool.conversations.tolist() if recipe.spread else ()
+        return apart(self.parts.sum(axis=0), pool.beside, recipe.apart, allowed, groups, recipe.spread, most)
+
+    def _hit(self, place: int, crowded: int, told: int) -> RecallHit:
+        why = [
+            Contribution(channel.name, float(channel.scores[place]), float(part[place]))
+            for channel, part in zip(self.channels, self.parts, strict=True)
+        ]
+        if crowded:
+            why.append(Contribution("apart", crowded, -self.recipe.apart * crowded))
+        if told and self.recipe.spread:
+            why.append(Contribution("spread", told, -self.recipe.spread * told))
+        return RecallHit(
+            self.judged.pool.episodes[place],
+            self.judged.concept(place),
+            math.fsum(part.fused for part in why),
+            tuple(why),
+            _coverage(place, self.judged, self.weights),
+        )
+
+
 def dense_text(text: str, speakers: Iterable[str]) -> str:
     """What to encode for the dense channel: the query without the speakers' names, or as it is if no word is left."""
     return without_names(text, speakers)
@@ -107,10 +167,18 @@ class Recall:
         return dense_text(text, self._record.speakers(namespace))
 
     def search(self, query: RecallQuery) -> RecallResult:
-        """Finds the Episodes that bear on the query. Nine calls to the stores, however many candidates there are.
+        """Finds the Episodes that bear on the query. A few calls to the stores, however many candidates there are.
 
         Raises InvalidArgument (recipe, vector, limit, offset, token_budget), NotFound (NAMESPACE_NOT_FOUND), and
         FailedPrecondition (SPACE_MISMATCH) where the namespace's vectors are in another space.
+        """
+        ranking = self.rank(query)
+        return ranking if isinstance(ranking, RecallResult) else ranking.page(query)
+
+    def rank(self, query: RecallQuery, also: Collection[str] = ()) -> Ranking | RecallResult:
+        """All candidates judged, and the Episodes `also` as if a search had found them; a result where there are none.
+
+        Raises what `search` raises.
         """
         recipe = recipe_named(query.recipe).suited(query.text)
         vector = _checked(query)
@@ -126,7 +194,8 @@ class Recall:
         weights, known_terms = self._term_weights(query)
         found = self._searched(query, recipe, vector, weights)
         voted = self._votes(query, recipe, vector)
-        pool = self._pool(query, recipe, {hit.episode_id for hits in found for hit in hits} | voted.keys())
+        candidates = {hit.episode_id for hits in found for hit in hits} | voted.keys()
+        pool = self._pool(query, recipe, candidates | set(also))
         if not pool.episodes:
             return RecallResult(known_terms=known_terms, recipe=recipe.name)
         judged = Judged(pool, recipe, query.text, vector, weights)
@@ -142,7 +211,7 @@ class Recall:
             statistics = self._record.term_statistics(query.namespace, list(shares))
             channels.append(judged.feedback(shares, {term: idf(statistics, term) for term in shares}))
             parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
-        return _page(query, recipe, judged, channels, parts, weights, known_terms)
+        return Ranking(recipe, judged, channels, parts, weights, known_terms)
 
     def _term_weights(self, query: RecallQuery) -> tuple[dict[int, float], float]:
         """IDF of each of the query's terms, and the share of it that the namespace knows."""
@@ -181,7 +250,7 @@ class Recall:
             windows = list(self._record.window(query.namespace, ids, recipe.window).values())
         else:
             windows = [[one] for one in self._record.episodes(query.namespace, ids).values()]
-        where = replace(query.where, speakers=(), conversations=(), told=Interval())
+        where = _anybody(query.where)
         near = {one.id: one for window in windows for one in window}
         episodes = {id_: one for id_, one in near.items() if where.allows(one, query.as_of)}
         columns = self._record.columns_of(query.namespace, list(episodes))
@@ -232,43 +301,9 @@ def _checked(query: RecallQuery) -> Float32 | None:
     return vector / np.float32(length)
 
 
-def _page(
-    query: RecallQuery,
-    recipe: Recipe,
-    judged: Judged,
-    channels: Sequence[Channel],
-    parts: Float64,
-    weights: Mapping[int, float],
-    known_terms: float,
-) -> RecallResult:
-    """The hits of one page, as many as the limit and the token budget allow."""
-    pool = judged.pool
-    scores = parts.sum(axis=0)
-    allowed = [
-        place
-        for place, one in enumerate(pool.episodes)
-        if query.where.allows(one, query.as_of) and not one.archived(query.as_of)
-    ]
-    order = apart(scores, pool.beside, recipe.apart, allowed, pool.conversations.tolist(), recipe.spread)
-    hits: list[RecallHit] = []
-    left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf
-    for place, crowded, told in order[query.offset : query.offset + query.limit]:
-        episode = pool.episodes[place]
-        left -= len(episode.text.encode())
-        if left < 0:
-            break
-        why = [
-            Contribution(channel.name, float(channel.scores[place]), float(part[place]))
-            for channel, part in zip(channels, parts, strict=True)
-        ]
-        if crowded:
-            why.append(Contribution("apart", crowded, -recipe.apart * crowded))
-        if told and recipe.spread:
-            why.append(Contribution("spread", told, -recipe.spread * told))
-        score = math.fsum(part.fused for part in why)
-        hits.append(RecallHit(episode, judged.concept(place), score, tuple(why), _coverage(place, judged, weights)))
-    has_more = query.offset + len(hits) < len(order)
-    return RecallResult(tuple(hits), has_more, known_terms, recipe.name)
+def _anybody(where: EpisodeFilter) -> EpisodeFilter:
+    """The filter without what does not keep an Episode from speaking for those beside it."""
+    return replace(where, speakers=(), conversations=(), told=Interval())
 
 
 def _coverage(place: int, judged: Judged, weights: Mapping[int, float]) -> float:

@@ -72,23 +72,21 @@ _SEARCHED = Recipe(
     "", window=0, speaker=0, statement=0, length=0, expected=0, feedback=0, conversation=0, apart=0
 )  # what the searches find and nothing more: to see what the rest adds
 
-_DEFAULT = Recipe("default")
-_DEFAULT = replace(
-    _DEFAULT,
-    # Many turns hold a part of the answer, in words of their own: the vector counts more, and the turns beside less.
-    several=replace(_DEFAULT, dense=1.5, sparse=0.7, neighbours=0.3, speaker=1.5, statement=0.4, spread=0.1),
-)
+# For questions that ask for several things. Many turns hold a part of the answer, in words of their own: the vector
+# counts more, and the turns beside less.
+_SEVERAL = Recipe("default", dense=1.5, sparse=0.7, neighbours=0.4, speaker=1.5, spread=0.1)
+_DEFAULT = Recipe("default", several=_SEVERAL)
 
 RECIPES = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
             _DEFAULT,
-            replace(_DEFAULT, name="reranked", rerank=1.5),
+            replace(_DEFAULT, name="reranked", rerank=1.5, several=replace(_SEVERAL, rerank=1.5)),
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),
-            Recipe("dreams", summary=0.2),
+            replace(_DEFAULT, name="dreams", summary=0.2, several=replace(_SEVERAL, summary=0.2)),
         )
     }
 )

@@ -125,6 +125,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             index_wait_s=settings.index_wait_s,
             sweep_s=settings.sweep_s,
             judge=RemoteReranker(links.to("perception")),
+            request_keep_days=settings.request_keep_days,
             timezone=settings.timezone if settings.extract else None,
         )
     )

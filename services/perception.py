@@ -141,7 +141,9 @@ class Perception(perception_pb2_grpc.PerceptionServiceServicer):
         reranker = await self._reranker.get()
         found = await self._reranker.worker.run(reranker.score, request.question, texts)
         return perception_pb2.RerankResponse(
-            scores=found.scores.tolist(), truncated=found.truncated, model=self._reranker.address
+            scores=[perception_pb2.TextScore(score=score) for score in found.scores.tolist()],
+            truncated=found.truncated,
+            model=self._reranker.address,
         )
 
     async def ListModels(

@@ -104,6 +104,8 @@ from sapience.types import (
     TracedHit,
     Usage,
     Verdict,
+    WhyNot,
+    WhyNotReason,
     Wording,
 )
 
@@ -194,6 +196,8 @@ __all__ = [
     "Unimplemented",
     "Usage",
     "Verdict",
+    "WhyNot",
+    "WhyNotReason",
     "Wording",
     "aio",
     "connect",

@@ -184,6 +184,7 @@ class AsyncClient(Session):
     delete_namespace = _unary(memory.delete_namespace)
     remember = _unary(memory.remember)
     recall = _unary(memory.recall)
+    why_not = _unary(memory.why_not)
     forget = _unary(memory.forget)
     archive = _unary(memory.archive)
     thaw = _unary(memory.thaw)

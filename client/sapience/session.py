@@ -27,7 +27,7 @@ _STUBS: dict[Service, type] = {
 _SAFE_TO_RETRY = {
     "sapience.v1.PerceptionService": ["Encode", "ListModels"],
     "sapience.v1.MemoryService": [
-        "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Paths", "Changes",
+        "ListNamespaces", "Recall", "WhyNot", "FactHistory", "Neighbours", "Paths", "Changes",
         "ListRelationPolicies", "Timeline", "Stats", "GetKeeping", "ListEntities", "GetEntity", "Mentions",
         "ListMerges",
         # Writes that carry a request_id: a second try is answered from the record and not done again.

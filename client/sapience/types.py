@@ -219,6 +219,37 @@ class Hit:
     support: float
 
 
+class WhyNotReason(StrEnum):
+    """What keeps an Episode from being found."""
+
+    UNSPECIFIED = "unspecified"
+    FOUND = "found"
+    NOT_THERE = "not_there"
+    TOLD_LATER = "told_later"
+    FILTERED = "filtered"
+    ARCHIVED = "archived"
+    NOT_SEARCHED = "not_searched"
+    RANKED_BELOW = "ranked_below"
+    OVER_BUDGET = "over_budget"
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """Why an Episode is not on the first page of a recall: `message` says it in a sentence.
+
+    `rank` is its place among all `candidates`, had a search brought it in, 0 where it was not judged; `hit` is how it
+    is judged then, and `last` the last hit of the page.
+    """
+
+    reason: WhyNotReason
+    message: str
+    rank: int
+    candidates: int
+    hit: Hit | None
+    last: Hit | None
+    as_of: AsOf
+
+
 @dataclass(frozen=True, slots=True)
 class RecallPage:
     """Hits, best first: iterate it. `next_page_token` is "" after the last page."""

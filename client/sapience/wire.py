@@ -41,6 +41,7 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     dreams.DreamChangeState: (dream_pb2.DreamChangeState, "DREAM_CHANGE_STATE_"),
     dreams.Sign: (dream_pb2.DiffLine.Sign, "SIGN_"),
     types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
+    types.WhyNotReason: (memory_pb2.WhyNotReason, "WHY_NOT_REASON_"),
 }
 """Each enum's own wrapper in the contract, and the prefix its names carry there."""
 
@@ -301,6 +302,19 @@ def read_recall(value: memory_pb2.RecallResponse) -> types.RecallPage:
         recipe=value.recipe,
         dense_text=value.dense_text,
         known_terms=value.known_terms,
+    )
+
+
+def read_why_not(value: memory_pb2.WhyNotResponse) -> types.WhyNot:
+    """Why an Episode is not found."""
+    return types.WhyNot(
+        reason=read_enum(types.WhyNotReason, value.reason),
+        message=value.message,
+        rank=value.rank,
+        candidates=value.candidates,
+        hit=read_hit(value.hit) if value.HasField("hit") else None,
+        last=read_hit(value.last) if value.HasField("last") else None,
+        as_of=read_as_of(value.as_of),
     )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -33,6 +33,9 @@ _BLOCK = 8_192
 """Rows of vectors in one piece of memory: growing copies nothing."""
 _NEAR = 1e-4
 """How far the quick sums may be off: all that could belong to the best are summed again, in float64."""
+
+
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 
 class Columns:
@@ -135,14 +138,13 @@ class Columns:
         rows = np.arange(len(self._concepts)) if mask is None else np.flatnonzero(mask)
         if self._bits is not None and len(rows) > EXACT_ROWS:
             rows = self._bits.nearest(query, rows, shortlist(len(rows), limit))
-            scores = self._take(rows) @ query
+            scores = _products(self._take(rows), query)
         elif 2 * len(rows) < len(self._concepts):
-            scores = self._take(rows) @ query
+            scores = _products(self._take(rows), query)
         else:
             scores = self._every(query)[rows]
         rows = rows[_best(scores, limit, _NEAR)]
-        # Equal vectors must have equal scores, wherever they stand: BLAS does not promise that, this does.
-        exact = np.einsum("ij,j->i", self._take(rows).astype(np.float64), query.astype(np.float64))
+        exact = _products(self._take(rows).astype(np.float64), query.astype(np.float64))
         return self._found(rows, exact, limit)
 
     def sparse(self, terms: Sparse, limit: int, where: EpisodeFilter, as_of: AsOf) -> list[ScoredConcept]:
@@ -199,7 +201,8 @@ class Columns:
         rows = len(self._concepts)
         for number, block in enumerate(self._blocks):
             start = number * _BLOCK
-            np.dot(block[: rows - start], query, out=scores[start : min(rows, start + _BLOCK)])
+            end = min(rows, start + _BLOCK)
+            scores[start:end] = _products(block[: end - start], query)
         return scores[:rows]
 
     def _take(self, rows: Int64) -> Float32:
@@ -216,6 +219,16 @@ class Columns:
 def shortlist(rows: int, limit: int) -> int:
     """How many of so many rows the bits bring before the vectors."""
     return max(2048, 32 * limit, rows // 64)
+
+
+def _products(matrix: NDArray[_Float], vector: NDArray[_Float]) -> NDArray[_Float]:
+    """`matrix @ vector` row by row: equal rows give equal products, wherever they stand.
+
+    BLAS does not promise that. And as fast as it is on one processor, on several its threads wait for one another by
+    spinning, which on a busy machine takes many times as long as the products.
+    """
+    products: NDArray[_Float] = np.einsum("ij,j->i", matrix, vector)
+    return products
 
 
 def _best(scores: NDArray[np.floating[Any]], limit: int, near: float) -> Int64:

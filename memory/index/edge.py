@@ -324,7 +324,9 @@ class EdgeIndex:
                     yield None
                     return
                 self._changes[name] = self._shards[name].info().points_count
-                self._unflushed[name] = 0
+                # What the log had may be in no segment yet: unless the first write flushes, a process that is killed
+                # again and again before `_FLUSH_EVERY` would apply a longer log every time it starts.
+                self._unflushed[name] = _FLUSH_EVERY
             yield self._shards[name]
 
     def _tidy(self, name: str) -> None:

@@ -126,6 +126,9 @@ class KeepingRecord(NumberedRecord):
     def add_uses(self, namespace: str, uses: Mapping[str, tuple[int, int]]) -> None:
         self._store.write(lambda tx: tx.add_uses(held_of(tx, namespace), uses))
 
+    def drop_answers(self, before: int, limit: int) -> int:
+        return self._store.write(lambda tx: tx.drop_answers(before, limit))
+
     def _moved(
         self, namespace: str, episode_ids: Sequence[str], request_id: str, chosen_by: str, *, archive: bool
     ) -> Moved:

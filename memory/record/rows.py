@@ -12,6 +12,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from operator import lt
@@ -335,12 +336,18 @@ def space_from(row: Row) -> Space:
     return Space(row["space_name"], row["space_version"], row["dimensions"])
 
 
+@lru_cache(maxsize=1024)
+def _source(kind: int, name: str) -> Source:
+    """A source; a recall meets the same few with every Episode it reads."""
+    return Source(SourceKind(kind), name)
+
+
 def episode_from(namespace: str, row: Row) -> Episode:
     """From the columns of an Episode."""
     return Episode(
         id=row["id"],
         namespace=namespace,
-        source=Source(SourceKind(row["kind"]), row["source_name"]),
+        source=_source(row["kind"], row["source_name"]),
         conversation=row["conversation"],
         position=row["position"],
         speaker=row["speaker"],

@@ -121,6 +121,10 @@ class Transaction(DreamSteps, EntitySteps, Protocol):
         """Keeps the answer to a request."""
         ...
 
+    def drop_answers(self, before: int, limit: int) -> int:
+        """Drops the oldest answers of those that were kept before a time; how many."""
+        ...
+
     def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Id and seq of the Episodes that have one of these identities, by identity."""
         ...

@@ -73,6 +73,9 @@ class NullRecord:
     def outbox(self, limit: int) -> list[OutboxEntry]:
         return []
 
+    def drop_answers(self, before: int, limit: int) -> int:
+        return 0
+
     def close(self) -> None:
         """Nothing to let go of."""
 

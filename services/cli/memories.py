@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import sapience
 import typer
@@ -67,21 +67,31 @@ def recall(
     as_of: AsOf = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 10,
     speaker: Annotated[list[str] | None, typer.Option(help="Only what they said; may be given several times.")] = None,
-    recipe: Annotated[str, typer.Option(help="How to search: default, reranked, dense, sparse, rrf.")] = "",
+    recipe: Annotated[str, typer.Option(help="How to search: default, reranked, dreams, dense, sparse, rrf.")] = "",
+    why_not: Annotated[str, typer.Option(metavar="EPISODE", help="Say why this Episode is not found.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Find what bears on a text, and see why each was found.
 
     `sapience recall "the trip to the lake" --speaker Felix --limit 5`
+
+    `sapience recall "the trip to the lake" --why-not EPISODE`
     """
+    asked: dict[str, Any] = {
+        "limit": limit,
+        "as_of": moment(as_of, end_of_day=True),
+        "speakers": tuple(speaker or ()),
+        "recipe": recipe,
+    }
     with client(namespace, *TELLS) as connected:
-        found = connected.recall(
-            text,
-            limit=limit,
-            as_of=moment(as_of, end_of_day=True),
-            speakers=tuple(speaker or ()),
-            recipe=recipe,
-        )
+        if why_not:
+            explained = connected.why_not(text, why_not, **asked)
+            if as_json:
+                print_json(sapience.to_dict(explained))
+            else:
+                show.why_not(explained)
+            return
+        found = connected.recall(text, **asked)
     if as_json:
         print_json([sapience.to_dict(hit) for hit in found])
     else:

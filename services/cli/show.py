@@ -46,6 +46,23 @@ def hits(found: Iterable[sapience.Hit]) -> None:
         out.print(f"            {why} · support {hit.support:.2f} · {episode.id}", style="dim")
 
 
+def why_not(found: sapience.WhyNot) -> None:
+    """What kept an Episode out, then its channels beside those of the last hit."""
+    out.print(f"[bold]{found.reason}[/bold]: {escape(found.message)}")
+    if found.hit is None:
+        return
+    own, last = ({part.channel: part for part in hit.channels} if hit else {} for hit in (found.hit, found.last))
+    rows = []
+    for name in dict.fromkeys([*own, *last]):
+        figures = [figure for one in (own.get(name), last.get(name)) for figure in _figures(one)]
+        rows.append([name, *(f"{figure:.2f}" for figure in figures)])
+    table("", ("channel", "its own", "counts", "last hit", "counts"), rows)
+
+
+def _figures(part: sapience.ChannelScore | None) -> tuple[float, float]:
+    return (part.raw, part.fused) if part else (0.0, 0.0)
+
+
 def changes(found: sapience.Changes) -> None:
     """What was learnt of the first time, then what happened until the second; + is gained, - is lost."""
     first, second = when(found.before.valid_at), when(found.after.valid_at)

@@ -11,7 +11,7 @@ from core.clock import LATEST
 from core.errors import InvalidArgument
 from core.nouns import AsOf, EpisodeFilter, Float32, Space
 from core.ports import Record
-from memory.recall import RecallQuery, RecallResult, dense_text
+from memory.recall import RecallHit, RecallQuery, RecallResult, dense_text
 from memory.recipes import Recipe, recipe_named
 from memory.support import support
 from services import wire
@@ -109,33 +109,40 @@ def ready_vector(query: Query, scope: Scope) -> Float32 | None:
     return query.vector if scope.wanted == query.text else None
 
 
-async def answer(
-    search: Search, encoder: Encoder, judge: reranking.Judge, reads: Worker, query: Query, scope: Scope
-) -> pb.RecallResponse:
-    """Searches, with the caller's vector or with one made here; reranks where the recipe says so."""
+async def vector_for(encoder: Encoder, query: Query, scope: Scope) -> Float32 | None:
+    """The caller's vector, or one made here; None where the namespace has no vectors."""
     vector = ready_vector(query, scope)
     if vector is None and scope.space is not None:
         vectors, encoded_in = await encoder.encode([scope.wanted])
         wire.same_space(encoded_in, scope.space, "text")
         vector = vectors[0]
+    return vector
+
+
+async def answer(
+    search: Search, encoder: Encoder, judge: reranking.Judge, reads: Worker, query: Query, scope: Scope
+) -> pb.RecallResponse:
+    """Searches, with the caller's vector or with one made here; reranks where the recipe says so."""
+    vector = await vector_for(encoder, query, scope)
     if not query.recipe.rerank or scope.space is None:
         return await reads.run(found, search, query, scope, vector)
 
     async def run(asked: RecallQuery) -> RecallResult:
         return await reads.run(search.search, asked)
 
-    wanted, recipe = _wanted(query, scope, scope.space, vector), query.recipe
-    return _response(query, scope, await reranking.search(run, judge, wanted, recipe.rerank, recipe.rerank_depth))
+    asked, recipe = wanted(query, scope, scope.space, vector), query.recipe
+    return _response(query, scope, await reranking.search(run, judge, asked, recipe.rerank, recipe.rerank_depth))
 
 
 def found(search: Search, query: Query, scope: Scope, vector: Float32 | None) -> pb.RecallResponse:
     """Searches. Blocks."""
     if scope.space is None:
         return _response(query, scope, RecallResult(recipe=query.recipe.name))
-    return _response(query, scope, search.search(_wanted(query, scope, scope.space, vector)))
+    return _response(query, scope, search.search(wanted(query, scope, scope.space, vector)))
 
 
-def _wanted(query: Query, scope: Scope, space: Space, vector: Float32 | None) -> RecallQuery:
+def wanted(query: Query, scope: Scope, space: Space, vector: Float32 | None) -> RecallQuery:
+    """What is searched for."""
     as_of = scope.as_of
     return RecallQuery(
         namespace=query.namespace,
@@ -162,12 +169,13 @@ def _response(query: Query, scope: Scope, result: RecallResult) -> pb.RecallResp
 
 def _fill(response: pb.RecallResponse, result: RecallResult) -> None:
     for hit in result.hits:
-        message = response.hits.add(
-            episode=wire.episode_to(hit.episode),
-            concept=wire.concept_to(hit.concept),
-            score=hit.score,
-            coverage=hit.coverage,
-            support=support(hit, result),
-        )
-        for channel in hit.channels:
-            message.channels.add(channel=channel.channel, raw=channel.raw, fused=channel.fused)
+        fill_hit(response.hits.add(), hit, support(hit, result))
+
+
+def fill_hit(message: pb.Hit, hit: RecallHit, supported: float) -> None:
+    """Writes a hit into a message."""
+    message.episode.CopyFrom(wire.episode_to(hit.episode))
+    message.concept.CopyFrom(wire.concept_to(hit.concept))
+    message.score, message.coverage, message.support = hit.score, hit.coverage, supported
+    for channel in hit.channels:
+        message.channels.add(channel=channel.channel, raw=channel.raw, fused=channel.fused)

@@ -51,7 +51,7 @@ class RemoteReranker:
         """One call."""
         request = perception_pb2.RerankRequest(question=question, texts=texts)
         response = await self._stub.Rerank(request, **self._link.options())
-        return np.array(response.scores, np.float64)
+        return np.array([one.score for one in response.scores])
 
 
 async def search(

@@ -21,7 +21,7 @@ from core.ports import Index, Record
 from memory.ingest.extract import VERSION
 from memory.recall import Recall
 from services import wire
-from services.memory import facts, holding, recalling
+from services.memory import explaining, facts, holding, recalling
 from services.memory.backups import BackupCalls
 from services.memory.correcting import CorrectingCalls
 from services.memory.drainer import Drainer
@@ -68,6 +68,7 @@ class Memory(
         index_wait_s: float = 2.0,
         sweep_s: float = 60.0,
         judge: Judge | None = None,
+        request_keep_days: float = 7.0,
         timezone: str | None = "UTC",
         recall: recalling.Search | None = None,
     ) -> None:
@@ -87,7 +88,7 @@ class Memory(
         self._drainer = Drainer(record, index)
         self._dreamer = Dreamer(record, self._drainer.wake)
         self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
-        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s)
+        self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
         """Whether the record answers and the index has caught up once."""
@@ -236,10 +237,19 @@ class Memory(
         scope = await self._reads.run(at_once)
         if isinstance(scope, pb.RecallResponse):
             return scope
-        if not await self._catch_up(scope.as_of.seq):
-            # The index is still busy with a large import: answer for the commits it has, and say so.
-            scope = replace(scope, as_of=replace(scope.as_of, seq=self._drainer.indexed))
+        scope = await self._indexed(scope)
         return await recalling.answer(self._recall, self._encoder, self._judge, self._reads, query, scope)
+
+    async def WhyNot(self, request: pb.WhyNotRequest, context: Context) -> pb.WhyNotResponse:
+        """Why an Episode is not found."""
+        query, episode_id = explaining.read(request)
+
+        def look() -> recalling.Scope:
+            return recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
+
+        scope = await self._indexed(await self._reads.run(look))
+        stores = (self._record, self._index, self._encoder, self._reads)
+        return await explaining.explain(*stores, query, scope, episode_id)
 
     async def Timeline(self, request: pb.TimelineRequest, context: Context) -> pb.TimelineResponse:
         """Episodes and Facts, earliest first."""
@@ -467,6 +477,12 @@ class Memory(
                 raise InvalidArgument(f"{path}.seq is {message.seq}; commits count from 1", field=f"{path}.seq")
             seq = min(seq, message.seq)
         return AsOf(self._clock.now() if valid_at is None else valid_at, told_by, seq)
+
+    async def _indexed(self, scope: recalling.Scope) -> recalling.Scope:
+        """Waits for the index. Where it is still busy with a large import, the scope is the commits that it has."""
+        if await self._catch_up(scope.as_of.seq):
+            return scope
+        return replace(scope, as_of=replace(scope.as_of, seq=self._drainer.indexed))
 
     async def _catch_up(self, seq: int) -> bool:
         return await self._drainer.reach(seq, self._index_wait_s)

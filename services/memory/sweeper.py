@@ -1,4 +1,7 @@
-"""The task that ends what has reached its end: looks every so often, archives or deletes, and says when it did."""
+"""The task that ends what has reached its end: looks every so often, archives or deletes, and says when it did.
+
+It also drops the answers that were kept for retries, when no retry is to be expected any more.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from core.clock import Clock
+from core.clock import DAY, Clock
 from core.errors import NotFound, SapienceError
 from core.ports import Record
 from services.runtime.worker import Worker
@@ -21,13 +24,22 @@ BATCH = 1000
 class Sweeper:
     """Owns its task, and borrows the thread that writes. An end is met within `every_s` and the time of a sweep."""
 
-    def __init__(self, record: Record, writes: Worker, ended: Callable[[], None], clock: Clock, every_s: float) -> None:
+    def __init__(
+        self,
+        record: Record,
+        writes: Worker,
+        ended: Callable[[], None],
+        clock: Clock,
+        every_s: float,
+        request_keep_days: float = 7.0,
+    ) -> None:
         """`ended` is called after each transaction that ended something."""
         self._record = record
         self._writes = writes
         self._ended = ended
         self._clock = clock
         self._every_s = every_s
+        self._keep = round(request_keep_days * DAY)
         self._task = asyncio.create_task(self._run(), name="sweeper")
 
     async def close(self) -> None:
@@ -47,6 +59,8 @@ class Sweeper:
                 log.exception("sweeping failed by a fault of ours")
 
     async def _sweep(self) -> None:
+        while await self._writes.run(self._record.drop_answers, self._clock.now() - self._keep, BATCH) == BATCH:
+            pass
         for namespace in await self._writes.run(self._record.namespaces):
             more = True
             while more:

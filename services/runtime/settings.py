@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     drain_s: float = Field(10.0, ge=0, description="Seconds that calls get to end when a service stops.")
     default_deadline_s: float = Field(120.0, gt=0, description="The deadline of a call that brings none.")
     index_wait_s: float = Field(2.0, ge=0, description="Seconds a recall waits for the index to take earlier writes.")
+    request_keep_days: float = Field(
+        7.0, gt=0, description="Days for which a write with a request_id is known again, and not done twice."
+    )
     sweep_s: float = Field(60.0, gt=0, description="Seconds between two looks for Episodes whose time is over.")
     extract: bool = Field(True, description="Whether Episodes are read for whom they mention and what they state.")
     timezone: str = Field("UTC", description="Where days begin for dates in Episodes: an IANA name, Europe/Berlin.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -645,3 +646,26 @@ def test_a_server_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 ") as failure:
         QdrantIndex.connect("http://127.0.0.1:9", grpc_port=9, timeout_s=1)
     assert failure.value.reason == "INDEX_UNAVAILABLE"
+
+
+def test_a_process_killed_again_and_again_applies_no_log_that_grows(tmp_path: Path) -> None:
+    """After a start the first write brings into the segments what only the log had: without it all is there."""
+
+    def left_behind(folder: str, index: EdgeIndex) -> Path:
+        """The folder as a kill would leave it."""
+        copy = tmp_path / folder
+        shutil.copytree(index._folder, copy, ignore=shutil.ignore_patterns("lock"))
+        index.close()
+        return copy
+
+    points = Maker(12).points(6)
+    first = EdgeIndex(tmp_path / "first")
+    first.upsert(SPACE, points[:5])
+    second = EdgeIndex(left_behind("second", first))
+    second.upsert(SPACE, points[5:])
+    third = left_behind("third", second)
+    (log,) = third.glob("*/wal")
+    shutil.rmtree(log)
+    index = EdgeIndex(third)
+    assert list(index.ids(SPACE, "a")) == sorted(point.concept_id for point in points)
+    index.close()

@@ -151,6 +151,7 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
         "add_uses": lambda: record.add_uses("a", {ids[0]: (1, T0)}),
         "export_episodes": lambda: list(islice(record.export_episodes("a"), 2 * PAGE)),
         "concept_ids": lambda: list(islice(record.concept_ids("a"), 2 * PAGE)),
+        "drop_answers": lambda: record.drop_answers(T0, PAGE),
         "outbox": lambda: record.outbox(2),
         "outbox_done": lambda: record.outbox_done(record.outbox(1)[0].position),
         "seq": record.seq,

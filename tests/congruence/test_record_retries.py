@@ -49,6 +49,23 @@ def test_a_request_that_failed_may_be_made_again(record: Record) -> None:
     assert not record.remember("a", SPACE, [told("y")], request_id="r1")[0].duplicate
 
 
+def test_an_answer_is_dropped_when_it_is_old_and_its_id_is_free_then(bench: Bench) -> None:
+    record = bench.record
+    for number in range(4):
+        record.remember("ab"[number % 2], SPACE, [told(f"{number}")], request_id=f"r{number}")
+    before, seq = (
+        record.episodes("a", ids_of(record, told("between")))[ids_of(record, told("between"))[0]],
+        record.seq(),
+    )
+    late = record.remember("a", SPACE, [told("late")], request_id="late")
+    assert record.drop_answers(before.recorded_at, 3) == 3
+    assert record.drop_answers(before.recorded_at, 3) == 1
+    assert record.drop_answers(before.recorded_at, 3) == 0
+    assert record.seq() == seq + 1, "no commit but the last write's"
+    assert record.remember("a", SPACE, [told("late")], request_id="late") == late
+    assert record.remember("a", SPACE, [told("0")], request_id="r0")[0].duplicate, "a new request, of known content"
+
+
 def test_facts_are_retried_too(record: Record) -> None:
     asserted = record.assert_fact("a", stated(valid=Interval(T0), at=T0), request_id="r1")
     assert record.assert_fact("a", stated(valid=Interval(T0), at=T0), request_id="r1") == asserted

@@ -486,7 +486,7 @@ FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal In
 ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered
 ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign SourceKind Stats StopReason Stream
 SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable
-Unimplemented Usage Verdict Wording aio connect errors to_dict
+Unimplemented Usage Verdict WhyNot WhyNotReason Wording aio connect errors to_dict
 """.split()
 
 

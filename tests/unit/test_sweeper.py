@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.clock import ManualClock
+from core.clock import DAY, ManualClock
 from core.errors import Unavailable
 from core.ids import RandomIds
 from core.nouns import Expired, Expiry, PerceivedConcept, PerceivedEpisode, Source, Space, Span, TimeToLive
@@ -53,13 +53,16 @@ async def test_what_is_over_is_ended_batch_after_batch(
     record.set_time_to_live("a", TimeToLive(1))
     record.set_time_to_live("b", TimeToLive(1, Expiry.DELETE))
     writes, ended = Worker("record-write"), asyncio.Event()
-    task = Sweeper(record, writes, ended.set, clock, 0.01)
+    record.remember("a", SPACE, [told(9)], request_id="long ago")
+    clock.at += 8 * DAY
+    task = Sweeper(record, writes, ended.set, clock, 0.01, request_keep_days=7)
     try:
         async with asyncio.timeout(10):
-            while record.counts("a").archived_episodes < 5 or record.counts("b").episodes:
+            while record.counts("a").archived_episodes < 6 or record.counts("b").episodes:
                 await asyncio.sleep(0.01)
         assert ended.is_set()
         assert record.faults == 0
+        assert record.remember("a", SPACE, [told(9)], request_id="long ago")[0].duplicate, "the request is forgotten"
     finally:
         await task.close()
         await writes.close()

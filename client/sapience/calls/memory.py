@@ -149,6 +149,52 @@ def recall(
     return Call("memory", "Recall", request, timeout, namespace is None, wire.read_recall)
 
 
+def why_not(
+    text: str,
+    episode_id: str,
+    *,
+    limit: int = 10,
+    as_of: datetime | types.AsOf | None = None,
+    recipe: str = "",
+    speakers: Iterable[str] = (),
+    kinds: Iterable[types.SourceKind | str] = (),
+    conversations: Iterable[str] = (),
+    told_from: datetime | None = None,
+    told_to: datetime | None = None,
+    token_budget: int = 0,
+    namespace: str | None = None,
+    timeout: float | None = SECONDS,
+) -> Call[types.WhyNot]:
+    """Says why an Episode is not on the first page of `recall` with the same arguments."""
+    asked = recall(
+        text,
+        limit=limit,
+        as_of=as_of,
+        recipe=recipe,
+        speakers=speakers,
+        kinds=kinds,
+        conversations=conversations,
+        told_from=told_from,
+        told_to=told_to,
+        token_budget=token_budget,
+        namespace=namespace,
+        timeout=timeout,
+    ).request
+    assert isinstance(asked, memory_pb2.RecallRequest)
+    request = wire.message(
+        memory_pb2.WhyNotRequest,
+        namespace=namespace,
+        text=text,
+        recipe=recipe,
+        as_of=asked.as_of,
+        filter=asked.filter,
+        limit=limit,
+        token_budget=token_budget,
+        episode_id=episode_id,
+    )
+    return Call("memory", "WhyNot", request, timeout, namespace is None, wire.read_why_not)
+
+
 def forget(
     *,
     episode_ids: Iterable[str] = (),

@@ -24,6 +24,54 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WhyNotReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WhyNotReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WhyNotReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WHY_NOT_REASON_UNSPECIFIED: _WhyNotReason.ValueType  # 0
+    """Not given."""
+    WHY_NOT_REASON_FOUND: _WhyNotReason.ValueType  # 1
+    """Nothing: it is a hit."""
+    WHY_NOT_REASON_NOT_THERE: _WhyNotReason.ValueType  # 2
+    """The namespace has no such Episode: it was never told, or is forgotten."""
+    WHY_NOT_REASON_TOLD_LATER: _WhyNotReason.ValueType  # 3
+    """It had not been told, or not been committed, as of then."""
+    WHY_NOT_REASON_FILTERED: _WhyNotReason.ValueType  # 4
+    """The filter excludes it."""
+    WHY_NOT_REASON_ARCHIVED: _WhyNotReason.ValueType  # 5
+    """It is archived."""
+    WHY_NOT_REASON_NOT_SEARCHED: _WhyNotReason.ValueType  # 6
+    """No search brought it in, and it stands beside none that one did."""
+    WHY_NOT_REASON_RANKED_BELOW: _WhyNotReason.ValueType  # 7
+    """It is a candidate, and others are ranked above."""
+    WHY_NOT_REASON_OVER_BUDGET: _WhyNotReason.ValueType  # 8
+    """It is ranked high enough, but the token budget ended before it."""
+
+class WhyNotReason(_WhyNotReason, metaclass=_WhyNotReasonEnumTypeWrapper):
+    """What keeps an Episode from being found."""
+
+WHY_NOT_REASON_UNSPECIFIED: WhyNotReason.ValueType  # 0
+"""Not given."""
+WHY_NOT_REASON_FOUND: WhyNotReason.ValueType  # 1
+"""Nothing: it is a hit."""
+WHY_NOT_REASON_NOT_THERE: WhyNotReason.ValueType  # 2
+"""The namespace has no such Episode: it was never told, or is forgotten."""
+WHY_NOT_REASON_TOLD_LATER: WhyNotReason.ValueType  # 3
+"""It had not been told, or not been committed, as of then."""
+WHY_NOT_REASON_FILTERED: WhyNotReason.ValueType  # 4
+"""The filter excludes it."""
+WHY_NOT_REASON_ARCHIVED: WhyNotReason.ValueType  # 5
+"""It is archived."""
+WHY_NOT_REASON_NOT_SEARCHED: WhyNotReason.ValueType  # 6
+"""No search brought it in, and it stands beside none that one did."""
+WHY_NOT_REASON_RANKED_BELOW: WhyNotReason.ValueType  # 7
+"""It is a candidate, and others are ranked above."""
+WHY_NOT_REASON_OVER_BUDGET: WhyNotReason.ValueType  # 8
+"""It is ranked high enough, but the token budget ended before it."""
+Global___WhyNotReason: _TypeAlias = WhyNotReason  # noqa: Y015
+
 class _Expiry:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -596,6 +644,118 @@ class RecallResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecallResponse: _TypeAlias = RecallResponse  # noqa: Y015
+
+@_typing.final
+class WhyNotRequest(_message.Message):
+    """A request of WhyNot: that of a Recall, and an Episode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    RECIPE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    EPISODE_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant. It must exist."""
+    text: _builtins.str
+    """What is looked for: 1 byte to 8 KiB of UTF-8."""
+    recipe: _builtins.str
+    """The recipe, by name. A cross-encoder's part is left out."""
+    limit: _builtins.int
+    """How many hits a page holds: 0 means 10; at most 200."""
+    episode_id: _builtins.str
+    """The Episode that is missed."""
+    token_budget: _builtins.int
+    """As in Recall."""
+    @_builtins.property
+    def vector(self) -> _concept_pb2.Tensor:
+        """The vector of `text` [1, dimensions], where the caller has it already."""
+
+    @_builtins.property
+    def as_of(self) -> _concept_pb2.AsOf:
+        """The point in time the answer is for."""
+
+    @_builtins.property
+    def filter(self) -> Global___RecallFilter:
+        """Which Episodes may be found."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        text: _builtins.str = ...,
+        vector: _concept_pb2.Tensor | None = ...,
+        recipe: _builtins.str = ...,
+        as_of: _concept_pb2.AsOf | None = ...,
+        filter: Global___RecallFilter | None = ...,
+        limit: _builtins.int = ...,
+        episode_id: _builtins.str = ...,
+        token_budget: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "filter", b"filter", "vector", b"vector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "episode_id", b"episode_id", "filter", b"filter", "limit", b"limit", "namespace", b"namespace", "recipe", b"recipe", "text", b"text", "token_budget", b"token_budget", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhyNotRequest: _TypeAlias = WhyNotRequest  # noqa: Y015
+
+@_typing.final
+class WhyNotResponse(_message.Message):
+    """A response of WhyNot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    HIT_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    reason: Global___WhyNotReason.ValueType
+    """What kept it out: the first of these that does."""
+    message: _builtins.str
+    """The same in a sentence, with the figures."""
+    rank: _builtins.int
+    """Its place among all candidates, from 1, had a search brought it in; 0 where it was not judged."""
+    candidates: _builtins.int
+    """How many candidates there are."""
+    @_builtins.property
+    def hit(self) -> Global___Hit:
+        """The Episode as it is judged, where it was."""
+
+    @_builtins.property
+    def last(self) -> Global___Hit:
+        """The last hit of the page, to compare."""
+
+    @_builtins.property
+    def as_of(self) -> _concept_pb2.AsOf:
+        """The point in time that was answered for."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___WhyNotReason.ValueType = ...,
+        message: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        candidates: _builtins.int = ...,
+        hit: Global___Hit | None = ...,
+        last: Global___Hit | None = ...,
+        as_of: _concept_pb2.AsOf | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "hit", b"hit", "last", b"last"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "candidates", b"candidates", "hit", b"hit", "last", b"last", "message", b"message", "rank", b"rank", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhyNotResponse: _TypeAlias = WhyNotResponse  # noqa: Y015
 
 @_typing.final
 class Hit(_message.Message):

@@ -71,6 +71,11 @@ class MemoryServiceStub:
                 request_serializer=sapience_dot_v1_dot_memory__pb2.RecallRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_memory__pb2.RecallResponse.FromString,
                 _registered_method=True)
+        self.WhyNot = channel.unary_unary(
+                '/sapience.v1.MemoryService/WhyNot',
+                request_serializer=sapience_dot_v1_dot_memory__pb2.WhyNotRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_memory__pb2.WhyNotResponse.FromString,
+                _registered_method=True)
         self.AssertFact = channel.unary_unary(
                 '/sapience.v1.MemoryService/AssertFact',
                 request_serializer=sapience_dot_v1_dot_memory__pb2.AssertFactRequest.SerializeToString,
@@ -307,6 +312,13 @@ class MemoryServiceServicer:
 
     def Recall(self, request, context):
         """Finds the Episodes that bear on a query, each with why it was found.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhyNot(self, request, context):
+        """Says why an Episode is not on the first page of a Recall.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -612,6 +624,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Recall,
                     request_deserializer=sapience_dot_v1_dot_memory__pb2.RecallRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_memory__pb2.RecallResponse.SerializeToString,
+            ),
+            'WhyNot': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhyNot,
+                    request_deserializer=sapience_dot_v1_dot_memory__pb2.WhyNotRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_memory__pb2.WhyNotResponse.SerializeToString,
             ),
             'AssertFact': grpc.unary_unary_rpc_method_handler(
                     servicer.AssertFact,
@@ -970,6 +987,33 @@ class MemoryService:
             '/sapience.v1.MemoryService/Recall',
             sapience_dot_v1_dot_memory__pb2.RecallRequest.SerializeToString,
             sapience_dot_v1_dot_memory__pb2.RecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhyNot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/WhyNot',
+            sapience_dot_v1_dot_memory__pb2.WhyNotRequest.SerializeToString,
+            sapience_dot_v1_dot_memory__pb2.WhyNotResponse.FromString,
             options,
             channel_credentials,
             insecure,

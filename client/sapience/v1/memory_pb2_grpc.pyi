@@ -52,6 +52,8 @@ class MemoryServiceStub:
     """Remembers Episode after Episode; each is acknowledged by its `client_seq`, or refused with a status of its own."""
     Recall: _grpc.UnaryUnaryMultiCallable[_memory_pb2.RecallRequest, _memory_pb2.RecallResponse]
     """Finds the Episodes that bear on a query, each with why it was found."""
+    WhyNot: _grpc.UnaryUnaryMultiCallable[_memory_pb2.WhyNotRequest, _memory_pb2.WhyNotResponse]
+    """Says why an Episode is not on the first page of a Recall."""
     AssertFact: _grpc.UnaryUnaryMultiCallable[_memory_pb2.AssertFactRequest, _memory_pb2.AssertFactResponse]
     """Adds a version of a Fact. Versions told before it stay as they are."""
     RetractFact: _grpc.UnaryUnaryMultiCallable[_memory_pb2.RetractFactRequest, _memory_pb2.RetractFactResponse]
@@ -154,6 +156,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Remembers Episode after Episode; each is acknowledged by its `client_seq`, or refused with a status of its own."""
     Recall: _aio.UnaryUnaryMultiCallable[_memory_pb2.RecallRequest, _memory_pb2.RecallResponse]  # type: ignore[assignment]
     """Finds the Episodes that bear on a query, each with why it was found."""
+    WhyNot: _aio.UnaryUnaryMultiCallable[_memory_pb2.WhyNotRequest, _memory_pb2.WhyNotResponse]  # type: ignore[assignment]
+    """Says why an Episode is not on the first page of a Recall."""
     AssertFact: _aio.UnaryUnaryMultiCallable[_memory_pb2.AssertFactRequest, _memory_pb2.AssertFactResponse]  # type: ignore[assignment]
     """Adds a version of a Fact. Versions told before it stay as they are."""
     RetractFact: _aio.UnaryUnaryMultiCallable[_memory_pb2.RetractFactRequest, _memory_pb2.RetractFactResponse]  # type: ignore[assignment]
@@ -289,6 +293,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.RecallResponse, _abc.Awaitable[_memory_pb2.RecallResponse]]:
         """Finds the Episodes that bear on a query, each with why it was found."""
+
+    @_abc_1.abstractmethod
+    def WhyNot(
+        self,
+        request: _memory_pb2.WhyNotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.WhyNotResponse, _abc.Awaitable[_memory_pb2.WhyNotResponse]]:
+        """Says why an Episode is not on the first page of a Recall."""
 
     @_abc_1.abstractmethod
     def AssertFact(

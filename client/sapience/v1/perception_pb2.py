@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sapience.v1 import concept_pb2 as sapience_dot_v1_dot_concept__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csapience/v1/perception.proto\x12\x0bsapience.v1\x1a\x19sapience/v1/concept.proto\"0\n\x0eSegmentRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\"9\n\x0fSegmentResponse\x12&\n\x08\x63oncepts\x18\x01 \x03(\x0b\x32\x14.sapience.v1.Concept\"-\n\rEncodeRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\"I\n\x0e\x45ncodeResponse\x12$\n\x07vectors\x18\x01 \x01(\x0b\x32\x13.sapience.v1.Tensor\x12\x11\n\ttruncated\x18\x02 \x01(\x05\"T\n\x13\x45ncodeStreamRequest\x12\x12\n\nclient_seq\x18\x01 \x01(\x03\x12)\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1a.sapience.v1.EncodeRequest\"V\n\x14\x45ncodeStreamResponse\x12\x12\n\nclient_seq\x18\x01 \x01(\x03\x12*\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1b.sapience.v1.EncodeResponse\"D\n\rDecodeRequest\x12$\n\x07vectors\x18\x01 \x01(\x0b\x32\x13.sapience.v1.Tensor\x12\r\n\x05model\x18\x02 \x01(\t\"\x1f\n\x0e\x44\x65\x63odeResponse\x12\r\n\x05texts\x18\x01 \x03(\t\"0\n\rRerankRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\"B\n\x0eRerankResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12\x11\n\ttruncated\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\"$\n\"PerceptionServiceListModelsRequest\"I\n#PerceptionServiceListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.sapience.v1.Model2\xec\x03\n\x11PerceptionService\x12\x44\n\x07Segment\x12\x1b.sapience.v1.SegmentRequest\x1a\x1c.sapience.v1.SegmentResponse\x12\x41\n\x06\x45ncode\x12\x1a.sapience.v1.EncodeRequest\x1a\x1b.sapience.v1.EncodeResponse\x12W\n\x0c\x45ncodeStream\x12 .sapience.v1.EncodeStreamRequest\x1a!.sapience.v1.EncodeStreamResponse(\x01\x30\x01\x12\x41\n\x06\x44\x65\x63ode\x12\x1a.sapience.v1.DecodeRequest\x1a\x1b.sapience.v1.DecodeResponse\x12\x41\n\x06Rerank\x12\x1a.sapience.v1.RerankRequest\x1a\x1b.sapience.v1.RerankResponse\x12o\n\nListModels\x12/.sapience.v1.PerceptionServiceListModelsRequest\x1a\x30.sapience.v1.PerceptionServiceListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csapience/v1/perception.proto\x12\x0bsapience.v1\x1a\x19sapience/v1/concept.proto\"0\n\x0eSegmentRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08language\x18\x02 \x01(\t\"9\n\x0fSegmentResponse\x12&\n\x08\x63oncepts\x18\x01 \x03(\x0b\x32\x14.sapience.v1.Concept\"-\n\rEncodeRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\"I\n\x0e\x45ncodeResponse\x12$\n\x07vectors\x18\x01 \x01(\x0b\x32\x13.sapience.v1.Tensor\x12\x11\n\ttruncated\x18\x02 \x01(\x05\"T\n\x13\x45ncodeStreamRequest\x12\x12\n\nclient_seq\x18\x01 \x01(\x03\x12)\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1a.sapience.v1.EncodeRequest\"V\n\x14\x45ncodeStreamResponse\x12\x12\n\nclient_seq\x18\x01 \x01(\x03\x12*\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1b.sapience.v1.EncodeResponse\"D\n\rDecodeRequest\x12$\n\x07vectors\x18\x01 \x01(\x0b\x32\x13.sapience.v1.Tensor\x12\r\n\x05model\x18\x02 \x01(\t\"\x1f\n\x0e\x44\x65\x63odeResponse\x12\r\n\x05texts\x18\x01 \x03(\t\"0\n\rRerankRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\"\x1a\n\tTextScore\x12\r\n\x05score\x18\x01 \x01(\x01\"Z\n\x0eRerankResponse\x12&\n\x06scores\x18\x01 \x03(\x0b\x32\x16.sapience.v1.TextScore\x12\x11\n\ttruncated\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\"$\n\"PerceptionServiceListModelsRequest\"I\n#PerceptionServiceListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.sapience.v1.Model2\xec\x03\n\x11PerceptionService\x12\x44\n\x07Segment\x12\x1b.sapience.v1.SegmentRequest\x1a\x1c.sapience.v1.SegmentResponse\x12\x41\n\x06\x45ncode\x12\x1a.sapience.v1.EncodeRequest\x1a\x1b.sapience.v1.EncodeResponse\x12W\n\x0c\x45ncodeStream\x12 .sapience.v1.EncodeStreamRequest\x1a!.sapience.v1.EncodeStreamResponse(\x01\x30\x01\x12\x41\n\x06\x44\x65\x63ode\x12\x1a.sapience.v1.DecodeRequest\x1a\x1b.sapience.v1.DecodeResponse\x12\x41\n\x06Rerank\x12\x1a.sapience.v1.RerankRequest\x1a\x1b.sapience.v1.RerankResponse\x12o\n\nListModels\x12/.sapience.v1.PerceptionServiceListModelsRequest\x1a\x30.sapience.v1.PerceptionServiceListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,12 +50,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECODERESPONSE']._serialized_end=578
   _globals['_RERANKREQUEST']._serialized_start=580
   _globals['_RERANKREQUEST']._serialized_end=628
-  _globals['_RERANKRESPONSE']._serialized_start=630
-  _globals['_RERANKRESPONSE']._serialized_end=696
-  _globals['_PERCEPTIONSERVICELISTMODELSREQUEST']._serialized_start=698
-  _globals['_PERCEPTIONSERVICELISTMODELSREQUEST']._serialized_end=734
-  _globals['_PERCEPTIONSERVICELISTMODELSRESPONSE']._serialized_start=736
-  _globals['_PERCEPTIONSERVICELISTMODELSRESPONSE']._serialized_end=809
-  _globals['_PERCEPTIONSERVICE']._serialized_start=812
-  _globals['_PERCEPTIONSERVICE']._serialized_end=1304
+  _globals['_TEXTSCORE']._serialized_start=630
+  _globals['_TEXTSCORE']._serialized_end=656
+  _globals['_RERANKRESPONSE']._serialized_start=658
+  _globals['_RERANKRESPONSE']._serialized_end=748
+  _globals['_PERCEPTIONSERVICELISTMODELSREQUEST']._serialized_start=750
+  _globals['_PERCEPTIONSERVICELISTMODELSREQUEST']._serialized_end=786
+  _globals['_PERCEPTIONSERVICELISTMODELSRESPONSE']._serialized_start=788
+  _globals['_PERCEPTIONSERVICELISTMODELSRESPONSE']._serialized_end=861
+  _globals['_PERCEPTIONSERVICE']._serialized_start=864
+  _globals['_PERCEPTIONSERVICE']._serialized_end=1356
 # @@protoc_insertion_point(module_scope)

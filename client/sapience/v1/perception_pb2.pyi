@@ -262,6 +262,28 @@ class RerankRequest(_message.Message):
 Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
 
 @_typing.final
+class TextScore(_message.Message):
+    """How well a text bears on a question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Higher bears more. Comparable within one model only, and no probability."""
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextScore: _TypeAlias = TextScore  # noqa: Y015
+
+@_typing.final
 class RerankResponse(_message.Message):
     """A response of Rerank."""
 
@@ -275,13 +297,13 @@ class RerankResponse(_message.Message):
     model: _builtins.str
     """The model's address."""
     @_builtins.property
-    def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """One for each text: higher bears more on the question. Comparable within one model only, and no probabilities."""
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextScore]:
+        """One for each text, in order."""
 
     def __init__(
         self,
         *,
-        scores: _abc.Iterable[_builtins.float] | None = ...,
+        scores: _abc.Iterable[Global___TextScore] | None = ...,
         truncated: _builtins.int = ...,
         model: _builtins.str = ...,
     ) -> None: ...

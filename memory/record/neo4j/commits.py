@@ -135,6 +135,15 @@ class Commits(Statements):
         answer = {"namespace": held.key, "request_id": request_id, "kind": kind, "digest": asked, "response": response}
         self._do("CREATE (r:Request) SET r = $answer", answer=answer | {"recorded_at": at})
 
+    def drop_answers(self, before: int, limit: int) -> int:
+        query = """
+            MATCH (r:Request) WHERE r.recorded_at < $before WITH r ORDER BY r.recorded_at LIMIT $limit
+            DELETE r RETURN count(*) AS count
+        """
+        row = self._one(query, before=before, limit=limit)
+        assert row is not None  # a count has one row, also of nothing
+        return int(row["count"])
+
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
         left = {"audit_id": gone.audit_id, "namespace": namespace, "recorded_at": commit.recorded_at, "seq": commit.seq}
         counted = {"episodes": gone.episodes, "concepts": gone.concepts, "facts": gone.facts}

@@ -50,6 +50,7 @@ _INDEXES = {
     "episode_by_time": ("Episode", "namespace", "told_at", "id"),
     "episode_at_place": ("Episode", "namespace", "source_name", "conversation", "position", "seq", "ordinal"),
     "fact_by_commit": ("Fact", "namespace", "seq"),
+    "request_by_time": ("Request", "recorded_at"),
     "outbox_by_namespace": ("Outbox", "namespace"),
     "episode_by_archival": ("Episode", "namespace", "archived_seq", "id"),
     "episode_ending": ("Episode", "namespace", "expires_at", "id"),

@@ -92,6 +92,13 @@ class Commits(Statements):
             (held.key, request_id, kind, asked, response, at),
         )
 
+    def drop_answers(self, before: int, limit: int) -> int:
+        query = """
+            DELETE FROM request WHERE (namespace, request_id) IN (
+                SELECT namespace, request_id FROM request WHERE recorded_at < ? ORDER BY recorded_at LIMIT ?)
+        """
+        return self._db.execute(query, (before, limit)).rowcount
+
     def audit(self, namespace: str, gone: Forgotten, commit: Commit) -> None:
         self._db.execute(
             "INSERT INTO forgotten (audit_id, namespace, recorded_at, seq, episodes, concepts, facts) "

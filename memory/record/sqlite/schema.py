@@ -289,6 +289,8 @@ _DREAMS = (
     "CREATE INDEX dream_change_by_kind ON dream_change (namespace, kind, state, dream, ordinal)",
 )
 
+_OLD_ANSWERS = ("CREATE INDEX request_by_time ON request (recorded_at)",)
+
 _ENTITIES = (
     # Where Episodes name Entities; the empty stretch at 0 is their speaker's. Derived: what `extractor` says read them.
     """
@@ -325,6 +327,6 @@ _ENTITIES = (
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    *(_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS, _ENTITIES),
+    *(_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS, _OLD_ANSWERS, _ENTITIES),
 )
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""
