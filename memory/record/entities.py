@@ -35,7 +35,7 @@ class EntityRules(NumberedRecord, ABC):
     def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
         super().__init__(store, clock, ids)
         self._merged_lock = threading.Lock()
-        self._merged: OrderedDict[tuple[int, int, int, int], Merged] = OrderedDict()
+        self._merged: OrderedDict[tuple[int, int, int], Merged] = OrderedDict()
 
     # Extraction
 
@@ -158,10 +158,7 @@ class EntityRules(NumberedRecord, ABC):
                         tx.undo_merge(held, one.id, one.undone_seq)
             return Put(merges=len(fresh), duplicates=len(merges) - len(fresh))
 
-        put = self._store.write(work)
-        with self._merged_lock:
-            self._merged.clear()  # their stamp tells apart what commits make of them, and not what is put
-        return put
+        return self._store.write(work)
 
     # Entities
 
@@ -224,10 +221,9 @@ class EntityRules(NumberedRecord, ABC):
 
     def _whole(self, tx: Transaction, held: Held, as_of: AsOf) -> Merged:
         """What is merged as of a commit; put together once for each state of the merges."""
-        count, last = tx.merge_stamp(held)
-        if not count:
+        if not held.merges:
             return NOTHING_MERGED
-        key = (held.key, count, last, min(as_of.seq, last))
+        key = (held.key, held.merges, min(as_of.seq, held.merged_seq))
         with self._merged_lock:
             cached = self._merged.get(key)
             if cached is not None:
