@@ -86,8 +86,8 @@ class Memory(
         self._writes = Worker("record-write")
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
-        self._dreamer = Dreamer(record, self._drainer.wake)
         self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
+        self._dreamer = Dreamer(record, self._written)
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
@@ -211,9 +211,7 @@ class Memory(
             kept = await self._writes.run(
                 self._record.remember, namespace, space, perceived, request_id, bring_back=bring_back
             )
-            self._drainer.wake()
-            if self._extractor is not None:
-                self._extractor.wake()
+            self._written()
             for place, one in zip(fresh, kept, strict=True):
                 known[place] = one
         return [
@@ -407,6 +405,12 @@ class Memory(
         if importer is None:
             raise InvalidArgument("the first message names no namespace", field="namespace", reason="BAD_NAMESPACE")
         return importer.result
+
+    def _written(self) -> None:
+        """Says that Episodes were written: they are indexed, and read for what they say."""
+        self._drainer.wake()
+        if self._extractor is not None:
+            self._extractor.wake()
 
     def _unread(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._extractor is None else self._extractor.paused()

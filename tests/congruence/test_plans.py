@@ -107,6 +107,7 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
     concepts = [one.concept.id for found in record.concepts_of("a", ids).values() for one in found]
     fact = partial(stated, f"{new} subject", "knows", f"{new} object")
     known = record.assert_fact("a", fact())
+    wrong, said = record.assert_facts("a", [stated(f"{new} wrong"), stated(f"{new} said")])
     (unnumbered,) = (one.episode_id for one in record.remember("a", SPACE, [told(new, conversation="unnumbered")]))
     long = record.timeline("a", EpisodeFilter(conversations=("c",)), AsOf(), 1)
     early = AsOf(seq=long[0].seq if long else 0)
@@ -139,8 +140,8 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
         "facts of one, of a relation": lambda: record.facts("a", subject, "knows", contended=["knows"]),
         "facts of all": lambda: record.facts("a"),
         "around": lambda: record.around("a", subject, AsOf(), ["lives_in"]),
-        "correct_fact": lambda: record.correct_fact("a", known.id, entity=f"{new} other", request_id="c" + new),
-        "undo_fact": lambda: record.undo_fact("a", fact_id=known.id, request_id="x" + new),
+        "correct_fact": lambda: record.correct_fact("a", wrong.id, entity=f"{new} other", request_id="c" + new),
+        "undo_fact": lambda: record.undo_fact("a", fact_id=said.id, request_id="x" + new),
         "set_policy": lambda: record.set_policy("a", new, Contradiction.SET),
         "policies": lambda: record.policies("a"),
         "timeline": lambda: record.timeline("a", ALL, AsOf(), PAGE),

@@ -215,15 +215,18 @@ def test_our_own_answers_are_never_evidence(memory: Any, ask: Ask, namespace: st
     assert {known[one].source.kind for one in learned} == {c.SOURCE_KIND_SELF}
     assert all(question in known[one].text for one in learned)
     assert len(known) == 4
-    # What remains when the testimony is forgotten is our own words: they answer nothing.
-    memory.Forget(memory_pb2.ForgetRequest(namespace=namespace, speaker="Ada"))
-    answer = is_whole(ask(question, namespace))
-    assert answer.verdict == pb.VERDICT_UNKNOWN
-    assert not answer.citations
-    # They are kept, and found by who asks for them.
+    # They are found by who asks for them.
     own = memory_pb2.RecallFilter(source_kinds=[c.SOURCE_KIND_SELF])
     hits = memory.Recall(memory_pb2.RecallRequest(namespace=namespace, text=question, filter=own)).hits
     assert {hit.episode.id for hit in hits} == learned
+    # What they were derived from takes them along when it is forgotten. Our own words alone answer nothing.
+    memory.Forget(memory_pb2.ForgetRequest(namespace=namespace, speaker="Ada"))
+    assert not all_episodes(memory, namespace)
+    ours = c.Source(kind=c.SOURCE_KIND_SELF, name="sapience")
+    remembered(memory, namespace, episode("Ada moved to Lisbon in May.", source=ours))
+    answer = is_whole(ask(question, namespace))
+    assert answer.verdict == pb.VERDICT_UNKNOWN
+    assert not answer.citations
 
 
 def test_nothing_is_learned_unasked(memory: Any, talk: str, ask: Ask) -> None:

@@ -94,7 +94,7 @@ REASON = [
     reason("max_citations", "INVALID_FIELD", "21", max_citations=21),
     reason("request_id", "INVALID_FIELD", "121 bytes", learn=True, request_id="a" * 121),
     reason("conversation", "INVALID_FIELD", "257 bytes", learn=True, conversation="a" * 257),
-    reason("recipe", "INVALID_FIELD", "'best'", "default, dense", recipe="best"),
+    reason("recipe", "INVALID_FIELD", "'best'", "default, reranked", recipe="best"),
     reason("sampling.temperature", "INVALID_FIELD", "-1.0", "0 to 10", sampling=pb.Sampling(temperature=-1)),
     reason("sampling.temperature", "INVALID_FIELD", "nan", sampling=pb.Sampling(temperature=float("nan"))),
     reason("sampling.top_p", "INVALID_FIELD", "1.5", "0 to 1", sampling=pb.Sampling(top_p=1.5)),

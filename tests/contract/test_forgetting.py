@@ -63,8 +63,8 @@ def test_the_weakest_half_is_listed_then_archived_and_comes_back(memory: Any, na
 
 def test_an_export_has_what_is_archived(memory: Any, namespace: str, told: list[str]) -> None:
     memory.Archive(pb.ArchiveRequest(namespace=namespace, episode_ids=told[:1]))
-    exported = {one.record.episode.episode.id for one in memory.Export(pb.ExportRequest(namespace=namespace))}
-    assert exported == set(told)
+    records = [one.record for one in memory.Export(pb.ExportRequest(namespace=namespace))]
+    assert {one.episode.episode.id for one in records if one.HasField("episode")} == set(told)
 
 
 def test_a_hold_stands_in_the_way_until_it_is_released(memory: Any, namespace: str, told: list[str]) -> None:
