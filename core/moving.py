@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.clock import Micros
+from core.entities import Merge
 from core.nouns import Episode, Fact, Keeping, RelationPolicy, Space, StoredConcept, TimeToLive
 
 
@@ -41,6 +42,7 @@ class StoredEpisode:
     ordinal: int
     concepts: tuple[StoredConcept, ...]
     keeping: Keeping
+    derived_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Put:
     episodes: int = 0
     facts: int = 0
     policies: int = 0
+    merges: int = 0
     duplicates: int = 0
     """Things that were there already."""
     deleted: int = 0
@@ -96,7 +99,7 @@ class Put:
     """Namespaces that went, with the space that the index has of them."""
 
     def __iadd__(self, other: Put) -> Put:
-        for name in ("episodes", "facts", "policies", "duplicates", "deleted", "replayed"):
+        for name in ("episodes", "facts", "policies", "merges", "duplicates", "deleted", "replayed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.dropped += other.dropped
         return self
@@ -180,7 +183,8 @@ class MovableRecord(Protocol):
     def put_episodes(self, namespace: str, episodes: Sequence[StoredEpisode], *, bring_back: bool = False) -> Put:
         """Adds those that are not there and were not deleted here, or with `bring_back` those too.
 
-        One that is there with another number is replaced: it was deleted and brought back in between.
+        One that is there with another number is replaced: it was deleted and brought back in between. One that was
+        derived from what was deleted here was deleted with it.
         """
         ...
 
@@ -190,6 +194,14 @@ class MovableRecord(Protocol):
 
     def put_policies(self, namespace: str, policies: Sequence[RelationPolicy]) -> Put:
         """Adds those versions that are not there."""
+        ...
+
+    def put_merges(self, namespace: str, merges: Sequence[Merge], *, whole: bool = True) -> Put:
+        """Adds those that are not there, and makes the Entities that they need.
+
+        `whole`: those are all there are, as they are. What is there and is not among them goes, and what of them was
+        undone, or was not, is said of those that are there. A record gives them by `merges`, with those undone.
+        """
         ...
 
     def reset_kept(self, namespace: str, up_to: int) -> None:

@@ -427,6 +427,7 @@ class RestoreResult:
     replayed: int
     """Episodes and Facts that were there still, and were deleted again."""
     indexed: int
+    merges: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.clock import Clock
 from core.entities import Extracted, KnownEntity, Mention, Merge
 from core.ids import Ids, normalised_name
+from core.moving import Put
 from core.nouns import AsOf, Entity, Episode, Fact, NewFact, RelationPolicy
 from memory.record import rows
 from memory.record.entity_steps import Tally
@@ -33,7 +35,7 @@ class EntityRules(NumberedRecord, ABC):
     def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
         super().__init__(store, clock, ids)
         self._merged_lock = threading.Lock()
-        self._merged: OrderedDict[tuple[int, int, int, int], Merged] = OrderedDict()
+        self._merged: OrderedDict[tuple[int, int, int], Merged] = OrderedDict()
 
     # Extraction
 
@@ -139,6 +141,25 @@ class EntityRules(NumberedRecord, ABC):
         found = self._store.read(lambda tx: tx.merges(held_of(tx, namespace)))
         return [one for one in found if one.counts(as_of.seq) or (undone and one.seq <= as_of.seq)]
 
+    def put_merges(self, namespace: str, merges: Sequence[Merge], *, whole: bool = True) -> Put:
+        def work(tx: Transaction) -> Put:
+            held = held_of(tx, namespace)
+            here = {one.id: one for one in tx.merges(held)}
+            fresh = [one for one in merges if one.id not in here]
+            for one in fresh:
+                kept, merged = (tx.make_entity(held, end.name) for end in (one.kept, one.merged))
+                tx.write_merge(held, replace(one, kept=kept, merged=merged))
+            if whole:
+                gone = sorted(here.keys() - {one.id for one in merges})
+                if gone:
+                    tx.drop_merges(held, gone)
+                for one in merges:
+                    if one.id in here and here[one.id].undone_seq != one.undone_seq:
+                        tx.undo_merge(held, one.id, one.undone_seq)
+            return Put(merges=len(fresh), duplicates=len(merges) - len(fresh))
+
+        return self._store.write(work)
+
     # Entities
 
     def names_of(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> tuple[str, ...]:
@@ -200,10 +221,9 @@ class EntityRules(NumberedRecord, ABC):
 
     def _whole(self, tx: Transaction, held: Held, as_of: AsOf) -> Merged:
         """What is merged as of a commit; put together once for each state of the merges."""
-        count, last = tx.merge_stamp(held)
-        if not count:
+        if not held.merges:
             return NOTHING_MERGED
-        key = (held.key, count, last, min(as_of.seq, last))
+        key = (held.key, held.merges, min(as_of.seq, held.merged_seq))
         with self._merged_lock:
             cached = self._merged.get(key)
             if cached is not None:

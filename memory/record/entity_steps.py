@@ -62,18 +62,18 @@ class EntitySteps(Protocol):
         """As `Record.mentions`, of any of these Entities; spans in order."""
         ...
 
-    def merge_stamp(self, held: Held) -> tuple[int, int]:
-        """How many merges there are, and the last commit that made or undid one; changes with every change of them."""
-        ...
-
     def merges(self, held: Held) -> list[Merge]:
         """All of them, undone ones too, by seq."""
         ...
 
     def write_merge(self, held: Held, merge: Merge) -> None:
-        """Adds one; its Entities exist."""
+        """Adds one; its Entities exist. This, like every other change of merges, is counted in `Held.merges`."""
         ...
 
     def undo_merge(self, held: Held, merge_id: str, seq: int) -> None:
-        """Says which commit took it back."""
+        """Says which commit took it back; 0 for none."""
+        ...
+
+    def drop_merges(self, held: Held, merge_ids: Sequence[str]) -> None:
+        """Deletes them, and leaves their Entities."""
         ...

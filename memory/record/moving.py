@@ -69,7 +69,13 @@ class MovingRecord(NumberedRecord):
             concepts: dict[str, list[StoredConcept]] = {one: [] for one in ids}
             for concept in tx.concepts_of(held, ids):
                 concepts[concept.concept.episode_id].append(concept)
-            return [StoredEpisode(one, ordinals[one.id], tuple(concepts[one.id]), keepings[one.id]) for one in page]
+            sources: dict[str, list[str]] = {one: [] for one in ids}
+            for derived, source in tx.sources(held, ids):
+                sources[derived].append(source)
+            return [
+                StoredEpisode(one, ordinals[one.id], tuple(concepts[one.id]), keepings[one.id], tuple(sources[one.id]))
+                for one in page
+            ]
 
         # Of commit `after` there is no id that comes last: what follows is of a later commit.
         return _paged(
@@ -193,10 +199,11 @@ class MovingRecord(NumberedRecord):
         def work(tx: Transaction) -> Put:
             put, held = Put(), held_of(tx, namespace)
             here = {one.id: one.seq for one in tx.episodes(held, [one.episode.id for one in episodes])}
-            buried = tx.buried(namespace, [episode_mark(one.episode.id) for one in episodes])
+            marked = [[episode_mark(key) for key in (one.episode.id, *one.derived_from)] for one in episodes]
+            buried = tx.buried(namespace, {mark for marks_of_it in marked for mark in marks_of_it})
             fresh = []
-            for one in episodes:
-                if not bring_back and episode_mark(one.episode.id) in buried:
+            for one, own in zip(episodes, marked, strict=True):
+                if not bring_back and not buried.isdisjoint(own):
                     put.deleted += 1
                 elif here.get(one.episode.id) == one.episode.seq:
                     put.duplicates += 1
@@ -285,6 +292,10 @@ def _write(tx: Transaction, held: Held, episodes: Sequence[StoredEpisode]) -> No
     ]
     last = episodes[-1].episode
     tx.write_episodes(held, space, fresh, Commit(last.seq, last.recorded_at))
+    derived = [(one.episode.id, source) for one in episodes for source in one.derived_from]
+    if derived:
+        there = {one.id for one in tx.episodes(held, sorted({source for _, source in derived}))}
+        tx.link(held, [(episode_id, source) for episode_id, source in derived if source in there])
     _keep(tx, held, [Kept(one.keeping, one.episode.archived_seq) for one in episodes])
 
 

@@ -50,6 +50,10 @@ class Held:
     concepts: int
     dreamt: int = 0
     """Concepts among those that Dreams wrote: no statistics count them, since what they quote was told once."""
+    merges: int = 0
+    """How often its merges of Entities were changed; 0 where there never was one."""
+    merged_seq: int = 0
+    """The last commit that made or undid one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,8 @@ def facts(found: Iterable[sapience.Fact]) -> None:
 def restored(done: sapience.RestoreResult) -> None:
     """What a restore did."""
     out.print(
-        f"{done.episodes} Episodes, {done.facts} Facts, {done.policies} policies, {done.duplicates} there already; "
+        f"{done.episodes} Episodes, {done.facts} Facts, {done.policies} policies, {done.merges} merges, "
+        f"{done.duplicates} there already; "
         f"the store is at commit {done.seq}"
     )
     if done.deleted or done.replayed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ from sapience.v1 import moving_pb2 as pb
 from core.clock import Clock
 from core.errors import InvalidArgument, NotFound
 from core.moving import CommitTime
+from core.nouns import AsOf
 from core.ports import Index, Record
 from memory.rebuilding import Rebuild
 from services import wire
@@ -45,6 +46,10 @@ class BackupCalls:
     @abstractmethod
     async def _imported(self, namespace: str, episodes: list[Checked], bring_back: bool) -> list[memory_pb2.Remembered]:
         """Writes Episodes as Import does."""
+
+    @abstractmethod
+    def _unread(self) -> AbstractAsyncContextManager[None]:
+        """While it is open, no Episode is read for what it says."""
 
     async def Backup(self, request: pb.BackupRequest, context: Context) -> AsyncIterator[pb.BackupResponse]:
         """Streams from a thread of its own, a slice at a time."""
@@ -102,10 +107,13 @@ class BackupCalls:
         return header
 
     async def Restore(self, request_iterator: AsyncIterator[pb.RestoreRequest], context: Context) -> pb.RestoreResponse:
-        """Takes part after part; then the index is compared with what the record has."""
+        """Takes part after part; then the index is compared with what the record has.
+
+        What the Episodes say comes with them as Facts: read meanwhile, it would take numbers that are the backup's.
+        """
         restorer: Restorer | None = None
         try:
-            async with aclosing(batches(request_iterator, BATCH)) as incoming:
+            async with self._unread(), aclosing(batches(request_iterator, BATCH)) as incoming:
                 async for batch in incoming:
                     if restorer is None:
                         if not batch[0].HasField("begin"):
@@ -113,9 +121,9 @@ class BackupCalls:
                         restorer = Restorer(batch[0].begin, self._record, self._writes, self._clock, self._new_importer)
                         batch = batch[1:]
                     await restorer.take([one.part for one in batch])
-            if restorer is None:
-                raise InvalidArgument("the first message says nothing of what is restored", field="begin")
-            await restorer.finish()
+                if restorer is None:
+                    raise InvalidArgument("the first message says nothing of what is restored", field="begin")
+                await restorer.finish()
         except ValueError as error:  # a text that is no UTF-8, numbers of a wrong length, a kind that is none
             raise parts.bad_backup(f"a part cannot be read: {error}") from error
         finally:
@@ -139,6 +147,7 @@ class BackupCalls:
             deleted=put.deleted,
             replayed=put.replayed,
             indexed=indexed,
+            merges=put.merges,
         )
 
     def _new_importer(self, namespace: str) -> Importer:
@@ -217,6 +226,8 @@ def _of_namespace(record: Record, name: str, after: int, up_to: int) -> Iterator
         yield from map(parts.episode_to, record.stored_episodes(name, after, up_to))
         yield from (parts.fact_to(name, one) for one in record.stored_facts(name, after, up_to))
         yield from (parts.policy_to(name, one) for one in record.stored_policies(name, after, up_to))
+        for merge in record.merges(name, AsOf(seq=up_to), undone=True):
+            yield parts.merge_to(name, merge)
         if after:
             yield from (parts.keeping_to(name, one) for one in record.kept(name, after))
     except NotFound:
@@ -231,6 +242,8 @@ def _commits_named(part: pb.BackupPart) -> set[int]:
             return {part.fact.fact.seq}
         case "policy":
             return {part.policy.policy.seq}
+        case "merge":
+            return {part.merge.merge.seq, part.merge.merge.undone_seq}
         case "keeping":
             return {part.keeping.archived_seq}
     return set()

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from sapience.v1 import moving_pb2 as pb
 
+from core.entities import Merge
 from core.errors import InvalidArgument
 from core.ids import concept_id
 from core.moving import Audit, CommitTime, Kept, StoredEpisode, StoredNamespace, Tombstone
@@ -37,7 +38,7 @@ from core.nouns import (
     TimeToLive,
 )
 from services import wire
-from services.memory import holding
+from services.memory import entities, holding
 
 FORMAT = 1
 _MANY = 1000
@@ -86,7 +87,10 @@ def commits_to(commits: Iterable[CommitTime]) -> Iterator[pb.BackupPart]:
 def episode_to(stored: StoredEpisode) -> pb.BackupPart:
     """An Episode as a message."""
     message = pb.BackupEpisode(
-        episode=wire.episode_to(stored.episode), ordinal=stored.ordinal, kept=_kept_to(stored.keeping)
+        episode=wire.episode_to(stored.episode),
+        ordinal=stored.ordinal,
+        kept=_kept_to(stored.keeping),
+        derived_from=stored.derived_from,
     )
     for one in stored.concepts:
         span = one.concept.span
@@ -111,6 +115,11 @@ def fact_to(namespace: str, fact: Fact) -> pb.BackupPart:
 def policy_to(namespace: str, policy: RelationPolicy) -> pb.BackupPart:
     """A version of a policy as a message."""
     return pb.BackupPart(policy=pb.BackupPolicy(namespace=namespace, policy=holding.policy_to(policy)))
+
+
+def merge_to(namespace: str, merge: Merge) -> pb.BackupPart:
+    """A merge of Entities as a message."""
+    return pb.BackupPart(merge=pb.BackupMerge(namespace=namespace, merge=entities.merge_to(merge)))
 
 
 def keeping_to(namespace: str, kept: Kept) -> pb.BackupPart:
@@ -218,7 +227,8 @@ def episode_from(message: pb.BackupEpisode) -> StoredEpisode:
         )
         concept = Concept(concept_id(key, ordinal), key, ordinal, span)
         concepts.append(StoredConcept(concept, space, vectors[ordinal], terms))
-    return StoredEpisode(episode, message.ordinal, tuple(concepts), _kept_from(key, message.kept))
+    kept = _kept_from(key, message.kept)
+    return StoredEpisode(episode, message.ordinal, tuple(concepts), kept, tuple(message.derived_from))
 
 
 def _vectors_from(message: pb.BackupEpisode) -> tuple[Float32, Space]:
@@ -251,6 +261,7 @@ def fact_from(message: pb.BackupFact) -> tuple[str, Fact]:
         retracted=one.retracted,
         episode_id=one.episode_id,
         trust=one.trust,
+        rule=one.rule,
     )
 
 
@@ -259,6 +270,14 @@ def policy_from(message: pb.BackupPolicy) -> tuple[str, RelationPolicy]:
     one = message.policy
     at = wire.micros(one.recorded_at, f"{one.relation} recorded_at")
     return message.namespace, RelationPolicy(one.relation, Contradiction(one.policy), at, one.seq)
+
+
+def merge_from(message: pb.BackupMerge) -> tuple[str, Merge]:
+    """A merge of Entities from a message, with its tenant."""
+    one = message.merge
+    kept, merged = Entity(one.kept.id, one.kept.name), Entity(one.merged.id, one.merged.name)
+    at = wire.micros(one.recorded_at, f"{one.id} recorded_at")
+    return message.namespace, Merge(one.id, kept, merged, one.reason, at, one.seq, one.undone_seq)
 
 
 def keeping_from(message: pb.BackupKeeping) -> tuple[str, Kept]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -19,12 +20,13 @@ from sapience.v1 import memory_pb2
 from sapience.v1 import moving_pb2 as pb
 
 from core.clock import Clock
+from core.entities import Merge
 from core.errors import FailedPrecondition
 from core.moving import CommitTime, Kept, Put, StoredEpisode
 from core.ports import Record
 from memory.record.tombstones import Buried, Mark, episode_mark, fact_mark
 from services import wire
-from services.memory import holding, parts
+from services.memory import entities, holding, parts
 from services.memory.moving import Importer
 from services.runtime.worker import Worker
 
@@ -32,7 +34,7 @@ OWN_ANYWAY = "default"
 """The tenant that every client makes where there is none: a store with it and nothing else is as good as empty."""
 _LAST = 2**63 - 1
 
-_KINDS = ("header", "episode", "fact", "policy", "keeping", "audit", "tombstones")
+_KINDS = ("header", "episode", "fact", "policy", "merge", "keeping", "audit", "tombstones")
 
 T = TypeVar("T")
 
@@ -78,6 +80,8 @@ class Restorer:
         self._importers: dict[str, Importer] = {}
         self._written_as: dict[tuple[str, str], str] = {}
         self._kept: dict[tuple[str, str], Kept] = {}
+        self._merges: dict[str, list[Merge]] = {}
+        """Of the last backup, which has all of them."""
         self._gone: set[tuple[str, Mark]] = set()
 
     async def take(self, batch: Sequence[pb.BackupPart]) -> None:
@@ -93,9 +97,10 @@ class Restorer:
             if (namespace, came_as) in self._written_as:
                 episode_id = self._written_as[namespace, came_as]
                 await self._writes.run(_keep_imported, self._record, namespace, episode_id, kept)
+        await self._put_merges()
         for importer in self._importers.values():
             done = importer.result
-            self.put += Put(done.episodes, done.facts, done.policies, done.duplicates, done.deleted)
+            self.put += Put(done.episodes, done.facts, done.policies, done.merges, done.duplicates, done.deleted)
 
     async def _take(self, kind: str, run: list[pb.BackupPart]) -> None:
         if kind == "commits":
@@ -114,6 +119,8 @@ class Restorer:
         if kind == "header":
             for part in run:
                 await self._next_backup(part.header.since_seq)
+        elif kind == "merge":
+            self._collect_merges(run)
         elif self.exact:
             self.put += await self._writes.run(self._put, kind, run)
         else:
@@ -182,6 +189,30 @@ class Restorer:
             for one in self._namespaces:
                 await self._writes.run(self._record.reset_kept, one.name, since)
         self._kept.clear()
+        self._merges.clear()
+
+    def _collect_merges(self, run: list[pb.BackupPart]) -> None:
+        """As they were at the point in time that is restored."""
+        for namespace, one in (parts.merge_from(part.merge) for part in run):
+            if one.seq <= self._up_to:
+                then = replace(one, undone_seq=0) if one.undone_seq > self._up_to else one
+                self._merges.setdefault(namespace, []).append(then)
+
+    async def _put_merges(self) -> None:
+        """Last, since they make the Entities that they need: those that what was restored names are there by then.
+
+        A store that is ahead has what became of them since.
+        """
+        if not self.exact:
+            for namespace, merges in self._merges.items():
+                importer = await self._importer(namespace)
+                counting = [one for one in merges if not one.undone_seq]
+                records = [memory_pb2.MemoryRecord(merge=entities.merge_to(one)) for one in counting]
+                await importer.take(records, self._clock.now())
+        elif not self._ahead or self._bring_back:
+            for name in [one.name for one in self._namespaces if one.name not in self._skipped]:
+                put = partial(self._record.put_merges, name, self._merges.get(name, []), whole=not self._ahead)
+                self.put += await self._writes.run(put)
 
     # Into the place it had
 
@@ -254,6 +285,7 @@ class Restorer:
                 return []
             self._kept[episode.namespace, episode.id] = Kept(stored.keeping, episode.archived_seq)
             whole = wire.stored_to(episode, list(stored.concepts))
+            whole.derived_from.extend(stored.derived_from)
             return [(episode.namespace, memory_pb2.MemoryRecord(episode=whole))]
         if kind == "fact":
             namespace, fact = parts.fact_from(part.fact)

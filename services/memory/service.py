@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -397,8 +397,7 @@ class Memory(
         """Batches of Episodes, then Facts; what was written before a failure stays, and a rerun finds it there."""
         namespace = ""
         importer: Importer | None = None
-        pause = self._extractor.paused() if self._extractor is not None else nullcontext()
-        async with pause, aclosing(batches(request_iterator, BATCH)) as incoming:
+        async with self._unread(), aclosing(batches(request_iterator, BATCH)) as incoming:
             async for batch in incoming:
                 namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
                 if importer is None:
@@ -408,6 +407,9 @@ class Memory(
         if importer is None:
             raise InvalidArgument("the first message names no namespace", field="namespace", reason="BAD_NAMESPACE")
         return importer.result
+
+    def _unread(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._extractor is None else self._extractor.paused()
 
     async def _imported(self, namespace: str, episodes: list[Checked], bring_back: bool) -> list[pb.Remembered]:
         return await self._remember(namespace, episodes, path=lambda _: "record.episode", bring_back=bring_back)

@@ -22,7 +22,15 @@ from memory.record.transaction import Transaction
 SCANS = re.compile(r"Scan$|Scan\(")
 """AllNodesScan, NodeByLabelScan, NodeIndexScan, DirectedRelationshipTypeScan and all of their kin."""
 _PREFIX_ONLY = re.compile(r"WHERE namespace = \S+(?: AND \w+ IS NOT NULL)+(?:, cache\[.*)?$")
-_STEPS = frozenset(name for name in vars(Transaction) if not name.startswith("_"))
+
+
+def members(protocol: type) -> frozenset[str]:
+    """What a protocol asks for, with those that it is made of."""
+    made_of = [one for one in protocol.__mro__ if one.__module__ not in ("builtins", "typing")]
+    return frozenset(name for one in made_of for name in vars(one) if not name.startswith("_"))
+
+
+_STEPS = members(Transaction)
 
 
 @dataclass(frozen=True, slots=True)

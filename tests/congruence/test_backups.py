@@ -7,6 +7,7 @@ has files, services and broken ones. The histories and their oracle are those of
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from record_backends import NEO4J_URL, SPACE, Bench, Neo4jPlace, Place, SqlitePlace, plain, stated, told
 
+from core.entities import Merge
 from core.ids import RandomIds
 from core.moving import CommitTime, Put
 from core.nouns import AsOf, EpisodeFilter, Expiry, TimeToLive
 from core.ports import Record
+from memory.ingest.extract import VERSION, extract
 
 LAST = 2**63 - 1
 WAYS = [pytest.param((SqlitePlace, SqlitePlace), id="sqlite-sqlite")]
@@ -81,7 +84,14 @@ def copy(source: Record, target: Record, after: int = 0, up_to: int = 0) -> Put:
             put += target.put_episodes(name, [episode])
         put += target.put_facts(name, list(source.stored_facts(name, after, up_to)))
         put += target.put_policies(name, source.stored_policies(name, after, up_to))
+        put += target.put_merges(name, merges(source, name, up_to))
     return put
+
+
+def merges(record: Record, name: str, up_to: int = LAST) -> list[Merge]:
+    """As a backup has them: all, and as they were."""
+    found = record.merges(name, AsOf(seq=up_to), undone=True)
+    return [replace(one, undone_seq=0) if one.undone_seq > up_to else one for one in found]
 
 
 def whole(record: Record) -> Any:
@@ -94,6 +104,7 @@ def whole(record: Record) -> Any:
                 [
                     list(record.stored_episodes(one.name, 0, LAST)), list(record.stored_facts(one.name, 0, LAST)),
                     record.stored_policies(one.name, 0, LAST), list(record.kept(one.name, LAST)),
+                    merges(record, one.name),
                 ]
                 for one in record.stored_namespaces()
             ),
@@ -246,3 +257,100 @@ def test_a_store_that_is_ahead_keeps_what_it_has(source: Record, target: Record)
     assert (put.episodes, put.duplicates) == (0, 1)
     assert whole(target) == before
     assert later.seq == source.seq() + 1
+
+
+def entities(record: Record, as_of: AsOf = AsOf()) -> Any:
+    return record.entities("a", as_of)
+
+
+def read_all(record: Record) -> int:
+    """What an extractor does; how many Facts are new."""
+    episodes = record.unextracted("a", VERSION, 100)
+    return record.write_extracted("a", VERSION, [extract(one) for one in episodes])
+
+
+def test_merges_go_along_with_their_numbers_and_their_end(source: Record, target: Record) -> None:
+    source.assert_facts("a", [stated("Mel", "likes", "Bruno"), stated("Melanie", "likes", "Rome")])
+    source.assert_fact("a", stated("Tom", "knows", "Thomas"))
+    first = source.merge_entities("a", "Melanie", "Mel", "a short form")
+    second = source.merge_entities("a", "Thomas", "Tom")
+    middle = source.seq()
+    assert copy(source, target).merges == 2
+    assert whole(target) == whole(source)
+    assert target.facts("a") == source.facts("a")
+    source.undo_merge("a", first.id)
+    third = source.merge_entities("a", "Mel", "Melanie")
+    assert copy(source, target, middle).merges == 1
+    assert [one.id for one in target.merges("a")] == [second.id, third.id]
+    for seq in range(middle - 3, source.seq() + 1):
+        then = AsOf(seq=seq)
+        assert target.facts("a", as_of=then) == source.facts("a", as_of=then)
+        assert entities(target, then) == entities(source, then)
+        assert target.merges("a", then) == source.merges("a", then)
+    assert copy(source, target, middle).merges == 0, "again, it changes nothing"
+    assert whole(target) == whole(source)
+
+
+def test_a_merge_that_went_with_its_entities_does_not_come_back(source: Record, target: Record) -> None:
+    (first,) = remember(source, "x")
+    source.assert_fact("a", stated("Mel", "likes", "Bruno", episode_id=first))
+    source.assert_fact("a", stated("Melanie", "likes", "Bruno"))
+    source.merge_entities("a", "Melanie", "Mel")
+    copy(source, target)
+    middle = source.seq()
+    source.forget("a", episode_ids=[first])
+    assert source.merges("a") == []
+    copy(source, target, middle)
+    assert target.merges("a", undone=True) == []
+    assert whole(target) == whole(source)
+    assert entities(target) == entities(source)
+    copy(source, target)
+    assert whole(target) == whole(source), "not from its first backup either"
+
+
+def test_of_a_store_that_is_ahead_only_missing_merges_are_added(source: Record, target: Record) -> None:
+    source.assert_facts("a", [stated("Mel", "likes", "Bruno"), stated("Melanie", "likes", "Rome")])
+    first = source.merge_entities("a", "Melanie", "Mel")
+    copy(source, target)
+    target.undo_merge("a", first.id)
+    second = target.merge_entities("a", "Rome", "Bruno")
+    put = target.put_merges("a", merges(source, "a"), whole=False)
+    assert (put.merges, put.duplicates) == (0, 1)
+    assert [one.id for one in target.merges("a")] == [second.id]
+
+
+def test_what_was_derived_goes_along_with_what_it_was_derived_from(source: Record, target: Record) -> None:
+    first, second = remember(source, "x", "y")
+    batch = [told("of both", derived_from=(first, second)), told("of one", derived_from=(second,))]
+    both, one = (kept.episode_id for kept in source.remember("a", SPACE, batch))
+    copy(source, target)
+    assert whole(target) == whole(source)
+    assert target.sources_of("a", [both, one]) == {both: tuple(sorted((first, second))), one: (second,)}
+    target.forget("a", episode_ids=[first])
+    assert sorted(key.id for key, _ in target.export_episodes("a")) == sorted([second, one])
+    assert copy(source, target).deleted == 2, "what was deleted here, and what quotes it"
+    put = target.put_episodes("a", list(source.stored_episodes("a", 0, LAST)), bring_back=True)
+    assert put.episodes == 2
+    kept = plain(list(source.stored_episodes("a", 0, LAST)))
+    assert plain(list(target.stored_episodes("a", 0, LAST))) == kept
+
+
+def test_a_copy_is_read_again_for_what_it_says_and_nothing_is_written_twice(source: Record, target: Record) -> None:
+    """Mentions are derived: the copy's own extractor makes them anew."""
+    texts = ("My sister Melanie moved to Rome last month.", "Mel said so.", "I live in Oslo.")
+    source.remember("a", SPACE, [told(text, position=place, speaker="Nora") for place, text in enumerate(texts)])
+    assert read_all(source) == 3
+    source.merge_entities("a", "Melanie", "Mel")
+    source.assert_fact("a", stated("Mel", "likes", "Bruno"))
+    copy(source, target)
+    assert whole(target) == whole(source)
+    assert {one.rule for one in target.facts("a")} == {one.rule for one in source.facts("a")}
+    assert read_all(target) == 0
+    assert whole(target) == whole(source), "not a commit more"
+    assert entities(target) == entities(source)
+    for name in ("Mel", "Nora", "Rome"):
+        assert plain(target.mentions("a", name, AsOf(), 9)) == plain(source.mentions("a", name, AsOf(), 9))
+    source.undo_merge("a", source.merges("a")[0].id)
+    middle = target.seq()
+    copy(source, target, middle)
+    assert entities(target) == entities(source)

@@ -378,3 +378,40 @@ def _connected(merges: dict[str, tuple[str, str]], everyone: list[str]) -> dict[
         for name in joined:
             groups[name] = joined
     return groups
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_around_an_entity_follows_merges_as_of_every_commit(record: Record, seed: int) -> None:
+    """As all its versions say it: a statement that two Entities share by a merge is one, by its last version."""
+    draw = random.Random(seed)
+    everyone = [f"N{number}" for number in range(5)]
+    contended = ["lives_in"]
+    for _ in range(30):
+        live = record.merges("a")
+        match draw.randrange(5):
+            case 0 if live:
+                record.undo_merge("a", draw.choice(live).id)
+            case 1 if len({end.name for one in record.facts("a") for end in (one.subject,)}) > 1:
+                shown = sorted({one.subject.name for one in record.facts("a")})
+                kept, merged = draw.sample(shown, 2)
+                record.merge_entities("a", kept, merged)
+            case _:
+                start = draw.choice([None, T0, T0 + 2])
+                record.assert_fact(
+                    "a",
+                    stated(
+                        draw.choice(everyone),
+                        draw.choice(["likes", "knows", "lives_in"]),
+                        draw.choice(everyone),
+                        at=T0 + draw.randrange(4),
+                        valid=Interval(start, draw.choice([None, T0 + 3])),
+                        retracted=draw.random() < 0.3,
+                    ),
+                )
+    for seq in range(1, record.seq() + 1):
+        as_of = AsOf(valid_at=T0 + draw.randrange(4), told_by=draw.choice([T0 + 1, LATEST]), seq=seq)
+        for name in everyone:
+            versions = [one for one in record.facts("a", name, as_of=as_of) if one.relation not in contended]
+            wanted = sorted(temporal.holding(versions, as_of), key=lambda fact: fact.id)
+            assert record.around("a", name, as_of, contended) == wanted
+            assert record.around("a", name, as_of, contended, 2) == wanted[:2]

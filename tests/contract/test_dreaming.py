@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 from refusals import episode, refusal, remembered, says, stats
 from sapience.v1 import concept_pb2, controller_pb2, dream_pb2, memory_pb2, reasoning_pb2
+from settling import settled
 
 from memory.dreams.procedures import LEAST_ASKED
 
@@ -32,9 +33,12 @@ def told(memory: Any, namespace: str) -> list[str]:
 
 
 def everything(memory: Any, namespace: str) -> list[bytes]:
+    """What an export has, but for the policies of relations, which hold no word of an Episode."""
+    settled(memory, namespace)
     return [
         one.record.SerializeToString(deterministic=True)
         for one in memory.Export(memory_pb2.ExportRequest(namespace=namespace))
+        if not one.record.HasField("policy")
     ]
 
 

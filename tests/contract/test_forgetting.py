@@ -12,6 +12,7 @@ from grpc import StatusCode
 from refusals import episode, refusal, remembered, says, stats
 from sapience.v1 import memory_pb2 as pb
 from sapience.v1 import reasoning_pb2
+from settling import settled
 
 TOLD = (
     "Hi!",
@@ -23,11 +24,13 @@ TOLD = (
 
 @pytest.fixture
 def told(memory: Any, namespace: str) -> list[str]:
-    return remembered(
+    ids = remembered(
         memory,
         namespace,
         *(episode(text, speaker="Ada", conversation="c", position=place) for place, text in enumerate(TOLD)),
     )
+    settled(memory)  # so that no commit comes in between by itself
+    return ids
 
 
 def found(memory: Any, namespace: str, **fields: Any) -> list[str]:

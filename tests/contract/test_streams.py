@@ -168,7 +168,7 @@ def fill(memory: Any, namespace: str) -> None:
         episode("Ünïcode 🙂 stays. As it is.", source=c.Source(kind=c.SOURCE_KIND_DOCUMENT, name="a.md"), position=3),
         episode("I said so.", source=c.Source(kind=c.SOURCE_KIND_SELF, name="sapience"), external_id="x"),
     )
-    settled(memory, namespace)  # reads one more Fact: Ada moved to Lisbon
+    settled(memory, namespace)  # reads one more Fact, that Ada moved to Lisbon, and gives its relation a policy
     about_ada = {"namespace": namespace, "subject": "Ada", "relation": "lives_in"}
     valid = c.Interval(start=NOON, precision=c.PRECISION_MONTH, original_text="in May", timezone="Europe/Lisbon")
     kept = memory.AssertFact(
@@ -216,7 +216,7 @@ async def test_an_export_imported_into_another_store_is_the_same(memory: Any, na
     """Episodes, Concepts, vectors to the byte, and Facts. No encoder is asked: there is none."""
     fill(memory, namespace)
     records = exported(memory, namespace)
-    assert [record.WhichOneof("record") for record in records] == [*["episode"] * 3, *["policy"] * 2, *["fact"] * 3]
+    assert [record.WhichOneof("record") for record in records] == [*["episode"] * 3, *["policy"] * 3, *["fact"] * 4]
     encoder = Link(f"127.0.0.1:{CLOSED_PORT}", "", 1 << 20)
 
     def make(settings: Settings, _: str) -> list[Any]:
@@ -235,8 +235,8 @@ async def test_an_export_imported_into_another_store_is_the_same(memory: Any, na
             ]
             return await other.Import(iter(requests), timeout=30)
 
-        assert await take() == pb.ImportResponse(episodes=3, facts=3, policies=2), "with all its versions"
-        assert await take() == pb.ImportResponse(duplicates=8), "a rerun writes nothing"
+        assert await take() == pb.ImportResponse(episodes=3, facts=4, policies=3), "with all its versions"
+        assert await take() == pb.ImportResponse(duplicates=10), "a rerun writes nothing"
         back = [answer.record async for answer in other.Export(pb.ExportRequest(namespace="b"), timeout=30)]
         assert all_told(back, ids=True) == all_told(records, ids=True)
         for record in back:
@@ -258,8 +258,8 @@ def test_an_export_imported_beside_itself_gets_ids_of_its_own(memory: Any, new_n
     fill(memory, one)
     records = exported(memory, one)
     requests = [pb.ImportRequest(namespace=other, record=record) for record in records]
-    assert memory.Import(iter(requests)) == pb.ImportResponse(episodes=3, facts=3, policies=2)
-    assert memory.Import(iter(requests)) == pb.ImportResponse(duplicates=8), "a rerun writes nothing"
+    assert memory.Import(iter(requests)) == pb.ImportResponse(episodes=3, facts=4, policies=3)
+    assert memory.Import(iter(requests)) == pb.ImportResponse(duplicates=10), "a rerun writes nothing"
     back = exported(memory, other)
     assert all_told(back, ids=False) == all_told(records, ids=False)
     assert not _ids(back) & _ids(records)

@@ -25,61 +25,64 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from sapience.v1 import concept_pb2 as sapience_dot_v1_dot_concept__pb2
+from sapience.v1 import entities_pb2 as sapience_dot_v1_dot_entities__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sapience/v1/moving.proto\x12\x0bsapience.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sapience/v1/concept.proto\"\x87\x01\n\rBackupRequest\x12\x12\n\nnamespaces\x18\x01 \x03(\t\x12\x13\n\tup_to_seq\x18\x02 \x01(\x03H\x00\x12\x31\n\x0brecorded_by\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x11\n\tsince_seq\x18\x04 \x01(\x03\x42\x07\n\x05until\"7\n\x0e\x42\x61\x63kupResponse\x12%\n\x04part\x18\x01 \x01(\x0b\x32\x17.sapience.v1.BackupPart\"\x84\x03\n\nBackupPart\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.sapience.v1.BackupHeaderH\x00\x12-\n\x07\x63ommits\x18\x02 \x01(\x0b\x32\x1a.sapience.v1.BackupCommitsH\x00\x12-\n\x07\x65pisode\x18\x03 \x01(\x0b\x32\x1a.sapience.v1.BackupEpisodeH\x00\x12\'\n\x04\x66\x61\x63t\x18\x04 \x01(\x0b\x32\x17.sapience.v1.BackupFactH\x00\x12+\n\x06policy\x18\x05 \x01(\x0b\x32\x19.sapience.v1.BackupPolicyH\x00\x12-\n\x07keeping\x18\x06 \x01(\x0b\x32\x1a.sapience.v1.BackupKeepingH\x00\x12)\n\x05\x61udit\x18\x07 \x01(\x0b\x32\x18.sapience.v1.BackupAuditH\x00\x12\x33\n\ntombstones\x18\x08 \x01(\x0b\x32\x1d.sapience.v1.BackupTombstonesH\x00\x42\x06\n\x04part\"\x8b\x02\n\x0c\x42\x61\x63kupHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x11\n\tsince_seq\x18\x02 \x01(\x03\x12\x35\n\x11since_recorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tup_to_seq\x18\x04 \x01(\x03\x12\x35\n\x11up_to_recorded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05whole\x18\x06 \x01(\x08\x12\x30\n\nnamespaces\x18\x07 \x03(\x0b\x32\x1c.sapience.v1.BackupNamespace\x12\x16\n\x0erecord_backend\x18\x08 \x01(\t\"\xdd\x01\n\x0f\x42\x61\x63kupNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08made_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05space\x18\x04 \x01(\t\x12\x15\n\rspace_version\x18\x05 \x01(\t\x12\x12\n\ndimensions\x18\x06 \x01(\x05\x12/\n\x0ctime_to_live\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x64\x65letes\x18\x08 \x01(\x08\"2\n\rBackupCommits\x12\x0c\n\x04seqs\x18\x01 \x03(\x03\x12\x13\n\x0brecorded_at\x18\x02 \x03(\x03\"\xc2\x01\n\rBackupEpisode\x12%\n\x07\x65pisode\x18\x01 \x01(\x0b\x32\x14.sapience.v1.Episode\x12\x0f\n\x07ordinal\x18\x02 \x01(\x03\x12,\n\x08\x63oncepts\x18\x03 \x03(\x0b\x32\x1a.sapience.v1.BackupConcept\x12$\n\x07vectors\x18\x04 \x01(\x0b\x32\x13.sapience.v1.Tensor\x12%\n\x04kept\x18\x05 \x01(\x0b\x32\x17.sapience.v1.BackupKept\"o\n\rBackupConcept\x12\x12\n\nstart_byte\x18\x01 \x01(\x05\x12\x10\n\x08\x65nd_byte\x18\x02 \x01(\x05\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x10\n\x08term_ids\x18\x04 \x01(\x0c\x12\x14\n\x0cterm_weights\x18\x05 \x01(\x0c\"\x97\x01\n\nBackupKept\x12\r\n\x05holds\x18\x01 \x03(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65letes\x18\x03 \x01(\x08\x12\x0c\n\x04uses\x18\x04 \x01(\x03\x12+\n\x07used_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\nBackupFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x1f\n\x04\x66\x61\x63t\x18\x02 \x01(\x0b\x32\x11.sapience.v1.Fact\"N\n\x0c\x42\x61\x63kupPolicy\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12+\n\x06policy\x18\x02 \x01(\x0b\x32\x1b.sapience.v1.RelationPolicy\"s\n\rBackupKeeping\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nepisode_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchived_seq\x18\x03 \x01(\x03\x12%\n\x04kept\x18\x04 \x01(\x0b\x32\x17.sapience.v1.BackupKept\"\xa3\x01\n\x0b\x42\x61\x63kupAudit\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12\x10\n\x08\x65pisodes\x18\x05 \x01(\x03\x12\x10\n\x08\x63oncepts\x18\x06 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x07 \x01(\x03\"R\n\x10\x42\x61\x63kupTombstones\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\x05\x12\x0f\n\x07\x64igests\x18\x03 \x03(\t\x12\x0c\n\x04seqs\x18\x04 \x03(\x03\"p\n\x0eRestoreRequest\x12*\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x19.sapience.v1.RestoreBeginH\x00\x12\'\n\x04part\x18\x02 \x01(\x0b\x32\x17.sapience.v1.BackupPartH\x00\x42\t\n\x07message\"`\n\x0cRestoreBegin\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.sapience.v1.BackupHeader\x12\x11\n\tup_to_seq\x18\x02 \x01(\x03\x12\x12\n\nbring_back\x18\x03 \x01(\x08\"\xa8\x01\n\x0fRestoreResponse\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08\x65pisodes\x18\x03 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x04 \x01(\x03\x12\x10\n\x08policies\x18\x05 \x01(\x03\x12\x12\n\nduplicates\x18\x06 \x01(\x03\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x03\x12\x10\n\x08replayed\x18\x08 \x01(\x03\x12\x0f\n\x07indexed\x18\t \x01(\x03\"R\n\x13RebuildIndexRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12(\n\x06repair\x18\x02 \x01(\x0e\x32\x18.sapience.v1.IndexRepair\"|\n\x14RebuildIndexResponse\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x63oncepts\x18\x02 \x01(\x03\x12\x0f\n\x07written\x18\x03 \x01(\x03\x12\x0f\n\x07missing\x18\x04 \x01(\x03\x12\x0f\n\x07\x66oreign\x18\x05 \x01(\x03\x12\x0c\n\x04\x64one\x18\x06 \x01(\x08\"\xd2\x01\n\x12\x43orrectFactRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x03 \x01(\t\x12\x10\n\x06\x65ntity\x18\x04 \x01(\tH\x00\x12\x11\n\x07literal\x18\x05 \x01(\tH\x00\x12(\n\x04\x66rom\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07told_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06object\"\x83\x01\n\x13\x43orrectFactResponse\x12%\n\nretraction\x18\x01 \x01(\x0b\x32\x11.sapience.v1.Fact\x12$\n\tassertion\x18\x02 \x01(\x0b\x32\x11.sapience.v1.Fact\x12\x1f\n\x04kept\x18\x03 \x03(\x0b\x32\x11.sapience.v1.Fact\"c\n\x0fUndoFactRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\x07\x66\x61\x63t_id\x18\x03 \x01(\tH\x00\x12\r\n\x03seq\x18\x04 \x01(\x03H\x00\x42\x07\n\x05write\"4\n\x10UndoFactResponse\x12 \n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x11.sapience.v1.Fact*t\n\x0bIndexRepair\x12\x1c\n\x18INDEX_REPAIR_UNSPECIFIED\x10\x00\x12\x16\n\x12INDEX_REPAIR_CHECK\x10\x01\x12\x15\n\x11INDEX_REPAIR_MEND\x10\x02\x12\x18\n\x14INDEX_REPAIR_REWRITE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sapience/v1/moving.proto\x12\x0bsapience.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sapience/v1/concept.proto\x1a\x1asapience/v1/entities.proto\"\x87\x01\n\rBackupRequest\x12\x12\n\nnamespaces\x18\x01 \x03(\t\x12\x13\n\tup_to_seq\x18\x02 \x01(\x03H\x00\x12\x31\n\x0brecorded_by\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x11\n\tsince_seq\x18\x04 \x01(\x03\x42\x07\n\x05until\"7\n\x0e\x42\x61\x63kupResponse\x12%\n\x04part\x18\x01 \x01(\x0b\x32\x17.sapience.v1.BackupPart\"\xaf\x03\n\nBackupPart\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.sapience.v1.BackupHeaderH\x00\x12-\n\x07\x63ommits\x18\x02 \x01(\x0b\x32\x1a.sapience.v1.BackupCommitsH\x00\x12-\n\x07\x65pisode\x18\x03 \x01(\x0b\x32\x1a.sapience.v1.BackupEpisodeH\x00\x12\'\n\x04\x66\x61\x63t\x18\x04 \x01(\x0b\x32\x17.sapience.v1.BackupFactH\x00\x12+\n\x06policy\x18\x05 \x01(\x0b\x32\x19.sapience.v1.BackupPolicyH\x00\x12-\n\x07keeping\x18\x06 \x01(\x0b\x32\x1a.sapience.v1.BackupKeepingH\x00\x12)\n\x05\x61udit\x18\x07 \x01(\x0b\x32\x18.sapience.v1.BackupAuditH\x00\x12\x33\n\ntombstones\x18\x08 \x01(\x0b\x32\x1d.sapience.v1.BackupTombstonesH\x00\x12)\n\x05merge\x18\t \x01(\x0b\x32\x18.sapience.v1.BackupMergeH\x00\x42\x06\n\x04part\"\x8b\x02\n\x0c\x42\x61\x63kupHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x11\n\tsince_seq\x18\x02 \x01(\x03\x12\x35\n\x11since_recorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tup_to_seq\x18\x04 \x01(\x03\x12\x35\n\x11up_to_recorded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05whole\x18\x06 \x01(\x08\x12\x30\n\nnamespaces\x18\x07 \x03(\x0b\x32\x1c.sapience.v1.BackupNamespace\x12\x16\n\x0erecord_backend\x18\x08 \x01(\t\"\xdd\x01\n\x0f\x42\x61\x63kupNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08made_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05space\x18\x04 \x01(\t\x12\x15\n\rspace_version\x18\x05 \x01(\t\x12\x12\n\ndimensions\x18\x06 \x01(\x05\x12/\n\x0ctime_to_live\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x64\x65letes\x18\x08 \x01(\x08\"2\n\rBackupCommits\x12\x0c\n\x04seqs\x18\x01 \x03(\x03\x12\x13\n\x0brecorded_at\x18\x02 \x03(\x03\"\xd8\x01\n\rBackupEpisode\x12%\n\x07\x65pisode\x18\x01 \x01(\x0b\x32\x14.sapience.v1.Episode\x12\x0f\n\x07ordinal\x18\x02 \x01(\x03\x12,\n\x08\x63oncepts\x18\x03 \x03(\x0b\x32\x1a.sapience.v1.BackupConcept\x12$\n\x07vectors\x18\x04 \x01(\x0b\x32\x13.sapience.v1.Tensor\x12%\n\x04kept\x18\x05 \x01(\x0b\x32\x17.sapience.v1.BackupKept\x12\x14\n\x0c\x64\x65rived_from\x18\x06 \x03(\t\"o\n\rBackupConcept\x12\x12\n\nstart_byte\x18\x01 \x01(\x05\x12\x10\n\x08\x65nd_byte\x18\x02 \x01(\x05\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x10\n\x08term_ids\x18\x04 \x01(\x0c\x12\x14\n\x0cterm_weights\x18\x05 \x01(\x0c\"\x97\x01\n\nBackupKept\x12\r\n\x05holds\x18\x01 \x03(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65letes\x18\x03 \x01(\x08\x12\x0c\n\x04uses\x18\x04 \x01(\x03\x12+\n\x07used_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\nBackupFact\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x1f\n\x04\x66\x61\x63t\x18\x02 \x01(\x0b\x32\x11.sapience.v1.Fact\"I\n\x0b\x42\x61\x63kupMerge\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\'\n\x05merge\x18\x02 \x01(\x0b\x32\x18.sapience.v1.EntityMerge\"N\n\x0c\x42\x61\x63kupPolicy\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12+\n\x06policy\x18\x02 \x01(\x0b\x32\x1b.sapience.v1.RelationPolicy\"s\n\rBackupKeeping\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nepisode_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchived_seq\x18\x03 \x01(\x03\x12%\n\x04kept\x18\x04 \x01(\x0b\x32\x17.sapience.v1.BackupKept\"\xa3\x01\n\x0b\x42\x61\x63kupAudit\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12\x10\n\x08\x65pisodes\x18\x05 \x01(\x03\x12\x10\n\x08\x63oncepts\x18\x06 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x07 \x01(\x03\"R\n\x10\x42\x61\x63kupTombstones\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\x05\x12\x0f\n\x07\x64igests\x18\x03 \x03(\t\x12\x0c\n\x04seqs\x18\x04 \x03(\x03\"p\n\x0eRestoreRequest\x12*\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x19.sapience.v1.RestoreBeginH\x00\x12\'\n\x04part\x18\x02 \x01(\x0b\x32\x17.sapience.v1.BackupPartH\x00\x42\t\n\x07message\"`\n\x0cRestoreBegin\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.sapience.v1.BackupHeader\x12\x11\n\tup_to_seq\x18\x02 \x01(\x03\x12\x12\n\nbring_back\x18\x03 \x01(\x08\"\xb8\x01\n\x0fRestoreResponse\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\x10\n\x08\x65pisodes\x18\x03 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x04 \x01(\x03\x12\x10\n\x08policies\x18\x05 \x01(\x03\x12\x12\n\nduplicates\x18\x06 \x01(\x03\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x03\x12\x10\n\x08replayed\x18\x08 \x01(\x03\x12\x0f\n\x07indexed\x18\t \x01(\x03\x12\x0e\n\x06merges\x18\n \x01(\x03\"R\n\x13RebuildIndexRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12(\n\x06repair\x18\x02 \x01(\x0e\x32\x18.sapience.v1.IndexRepair\"|\n\x14RebuildIndexResponse\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x63oncepts\x18\x02 \x01(\x03\x12\x0f\n\x07written\x18\x03 \x01(\x03\x12\x0f\n\x07missing\x18\x04 \x01(\x03\x12\x0f\n\x07\x66oreign\x18\x05 \x01(\x03\x12\x0c\n\x04\x64one\x18\x06 \x01(\x08\"\xd2\x01\n\x12\x43orrectFactRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x03 \x01(\t\x12\x10\n\x06\x65ntity\x18\x04 \x01(\tH\x00\x12\x11\n\x07literal\x18\x05 \x01(\tH\x00\x12(\n\x04\x66rom\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07told_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06object\"\x83\x01\n\x13\x43orrectFactResponse\x12%\n\nretraction\x18\x01 \x01(\x0b\x32\x11.sapience.v1.Fact\x12$\n\tassertion\x18\x02 \x01(\x0b\x32\x11.sapience.v1.Fact\x12\x1f\n\x04kept\x18\x03 \x03(\x0b\x32\x11.sapience.v1.Fact\"c\n\x0fUndoFactRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\x07\x66\x61\x63t_id\x18\x03 \x01(\tH\x00\x12\r\n\x03seq\x18\x04 \x01(\x03H\x00\x42\x07\n\x05write\"4\n\x10UndoFactResponse\x12 \n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x11.sapience.v1.Fact*t\n\x0bIndexRepair\x12\x1c\n\x18INDEX_REPAIR_UNSPECIFIED\x10\x00\x12\x16\n\x12INDEX_REPAIR_CHECK\x10\x01\x12\x15\n\x11INDEX_REPAIR_MEND\x10\x02\x12\x18\n\x14INDEX_REPAIR_REWRITE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sapience.v1.moving_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INDEXREPAIR']._serialized_start=3337
-  _globals['_INDEXREPAIR']._serialized_end=3453
-  _globals['_BACKUPREQUEST']._serialized_start=134
-  _globals['_BACKUPREQUEST']._serialized_end=269
-  _globals['_BACKUPRESPONSE']._serialized_start=271
-  _globals['_BACKUPRESPONSE']._serialized_end=326
-  _globals['_BACKUPPART']._serialized_start=329
-  _globals['_BACKUPPART']._serialized_end=717
-  _globals['_BACKUPHEADER']._serialized_start=720
-  _globals['_BACKUPHEADER']._serialized_end=987
-  _globals['_BACKUPNAMESPACE']._serialized_start=990
-  _globals['_BACKUPNAMESPACE']._serialized_end=1211
-  _globals['_BACKUPCOMMITS']._serialized_start=1213
-  _globals['_BACKUPCOMMITS']._serialized_end=1263
-  _globals['_BACKUPEPISODE']._serialized_start=1266
-  _globals['_BACKUPEPISODE']._serialized_end=1460
-  _globals['_BACKUPCONCEPT']._serialized_start=1462
-  _globals['_BACKUPCONCEPT']._serialized_end=1573
-  _globals['_BACKUPKEPT']._serialized_start=1576
-  _globals['_BACKUPKEPT']._serialized_end=1727
-  _globals['_BACKUPFACT']._serialized_start=1729
-  _globals['_BACKUPFACT']._serialized_end=1793
-  _globals['_BACKUPPOLICY']._serialized_start=1795
-  _globals['_BACKUPPOLICY']._serialized_end=1873
-  _globals['_BACKUPKEEPING']._serialized_start=1875
-  _globals['_BACKUPKEEPING']._serialized_end=1990
-  _globals['_BACKUPAUDIT']._serialized_start=1993
-  _globals['_BACKUPAUDIT']._serialized_end=2156
-  _globals['_BACKUPTOMBSTONES']._serialized_start=2158
-  _globals['_BACKUPTOMBSTONES']._serialized_end=2240
-  _globals['_RESTOREREQUEST']._serialized_start=2242
-  _globals['_RESTOREREQUEST']._serialized_end=2354
-  _globals['_RESTOREBEGIN']._serialized_start=2356
-  _globals['_RESTOREBEGIN']._serialized_end=2452
-  _globals['_RESTORERESPONSE']._serialized_start=2455
-  _globals['_RESTORERESPONSE']._serialized_end=2623
-  _globals['_REBUILDINDEXREQUEST']._serialized_start=2625
-  _globals['_REBUILDINDEXREQUEST']._serialized_end=2707
-  _globals['_REBUILDINDEXRESPONSE']._serialized_start=2709
-  _globals['_REBUILDINDEXRESPONSE']._serialized_end=2833
-  _globals['_CORRECTFACTREQUEST']._serialized_start=2836
-  _globals['_CORRECTFACTREQUEST']._serialized_end=3046
-  _globals['_CORRECTFACTRESPONSE']._serialized_start=3049
-  _globals['_CORRECTFACTRESPONSE']._serialized_end=3180
-  _globals['_UNDOFACTREQUEST']._serialized_start=3182
-  _globals['_UNDOFACTREQUEST']._serialized_end=3281
-  _globals['_UNDOFACTRESPONSE']._serialized_start=3283
-  _globals['_UNDOFACTRESPONSE']._serialized_end=3335
+  _globals['_INDEXREPAIR']._serialized_start=3521
+  _globals['_INDEXREPAIR']._serialized_end=3637
+  _globals['_BACKUPREQUEST']._serialized_start=162
+  _globals['_BACKUPREQUEST']._serialized_end=297
+  _globals['_BACKUPRESPONSE']._serialized_start=299
+  _globals['_BACKUPRESPONSE']._serialized_end=354
+  _globals['_BACKUPPART']._serialized_start=357
+  _globals['_BACKUPPART']._serialized_end=788
+  _globals['_BACKUPHEADER']._serialized_start=791
+  _globals['_BACKUPHEADER']._serialized_end=1058
+  _globals['_BACKUPNAMESPACE']._serialized_start=1061
+  _globals['_BACKUPNAMESPACE']._serialized_end=1282
+  _globals['_BACKUPCOMMITS']._serialized_start=1284
+  _globals['_BACKUPCOMMITS']._serialized_end=1334
+  _globals['_BACKUPEPISODE']._serialized_start=1337
+  _globals['_BACKUPEPISODE']._serialized_end=1553
+  _globals['_BACKUPCONCEPT']._serialized_start=1555
+  _globals['_BACKUPCONCEPT']._serialized_end=1666
+  _globals['_BACKUPKEPT']._serialized_start=1669
+  _globals['_BACKUPKEPT']._serialized_end=1820
+  _globals['_BACKUPFACT']._serialized_start=1822
+  _globals['_BACKUPFACT']._serialized_end=1886
+  _globals['_BACKUPMERGE']._serialized_start=1888
+  _globals['_BACKUPMERGE']._serialized_end=1961
+  _globals['_BACKUPPOLICY']._serialized_start=1963
+  _globals['_BACKUPPOLICY']._serialized_end=2041
+  _globals['_BACKUPKEEPING']._serialized_start=2043
+  _globals['_BACKUPKEEPING']._serialized_end=2158
+  _globals['_BACKUPAUDIT']._serialized_start=2161
+  _globals['_BACKUPAUDIT']._serialized_end=2324
+  _globals['_BACKUPTOMBSTONES']._serialized_start=2326
+  _globals['_BACKUPTOMBSTONES']._serialized_end=2408
+  _globals['_RESTOREREQUEST']._serialized_start=2410
+  _globals['_RESTOREREQUEST']._serialized_end=2522
+  _globals['_RESTOREBEGIN']._serialized_start=2524
+  _globals['_RESTOREBEGIN']._serialized_end=2620
+  _globals['_RESTORERESPONSE']._serialized_start=2623
+  _globals['_RESTORERESPONSE']._serialized_end=2807
+  _globals['_REBUILDINDEXREQUEST']._serialized_start=2809
+  _globals['_REBUILDINDEXREQUEST']._serialized_end=2891
+  _globals['_REBUILDINDEXRESPONSE']._serialized_start=2893
+  _globals['_REBUILDINDEXRESPONSE']._serialized_end=3017
+  _globals['_CORRECTFACTREQUEST']._serialized_start=3020
+  _globals['_CORRECTFACTREQUEST']._serialized_end=3230
+  _globals['_CORRECTFACTRESPONSE']._serialized_start=3233
+  _globals['_CORRECTFACTRESPONSE']._serialized_end=3364
+  _globals['_UNDOFACTREQUEST']._serialized_start=3366
+  _globals['_UNDOFACTREQUEST']._serialized_end=3465
+  _globals['_UNDOFACTRESPONSE']._serialized_start=3467
+  _globals['_UNDOFACTRESPONSE']._serialized_end=3519
 # @@protoc_insertion_point(module_scope)

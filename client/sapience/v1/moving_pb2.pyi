@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sapience.v1 import concept_pb2 as _concept_pb2
+from sapience.v1 import entities_pb2 as _entities_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -128,6 +129,7 @@ class BackupPart(_message.Message):
     KEEPING_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
     TOMBSTONES_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___BackupHeader:
         """What the backup is of. The first part, and only that."""
@@ -160,6 +162,10 @@ class BackupPart(_message.Message):
     def tombstones(self) -> Global___BackupTombstones:
         """What was deleted, by digests."""
 
+    @_builtins.property
+    def merge(self) -> Global___BackupMerge:
+        """A merge of two Entities."""
+
     def __init__(
         self,
         *,
@@ -171,12 +177,13 @@ class BackupPart(_message.Message):
         keeping: Global___BackupKeeping | None = ...,
         audit: Global___BackupAudit | None = ...,
         tombstones: Global___BackupTombstones | None = ...,
+        merge: Global___BackupMerge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "commits", b"commits", "episode", b"episode", "fact", b"fact", "header", b"header", "keeping", b"keeping", "part", b"part", "policy", b"policy", "tombstones", b"tombstones"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "commits", b"commits", "episode", b"episode", "fact", b"fact", "header", b"header", "keeping", b"keeping", "merge", b"merge", "part", b"part", "policy", b"policy", "tombstones", b"tombstones"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "commits", b"commits", "episode", b"episode", "fact", b"fact", "header", b"header", "keeping", b"keeping", "part", b"part", "policy", b"policy", "tombstones", b"tombstones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "commits", b"commits", "episode", b"episode", "fact", b"fact", "header", b"header", "keeping", b"keeping", "merge", b"merge", "part", b"part", "policy", b"policy", "tombstones", b"tombstones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "commits", "episode", "fact", "policy", "keeping", "audit", "tombstones"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "commits", "episode", "fact", "policy", "keeping", "audit", "tombstones", "merge"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -333,6 +340,7 @@ class BackupEpisode(_message.Message):
     CONCEPTS_FIELD_NUMBER: _builtins.int
     VECTORS_FIELD_NUMBER: _builtins.int
     KEPT_FIELD_NUMBER: _builtins.int
+    DERIVED_FROM_FIELD_NUMBER: _builtins.int
     ordinal: _builtins.int
     """Its place in the batch that it was told with."""
     @_builtins.property
@@ -351,6 +359,10 @@ class BackupEpisode(_message.Message):
     def kept(self) -> Global___BackupKept:
         """How it is kept."""
 
+    @_builtins.property
+    def derived_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The Episodes that it was derived from, by id."""
+
     def __init__(
         self,
         *,
@@ -359,10 +371,11 @@ class BackupEpisode(_message.Message):
         concepts: _abc.Iterable[Global___BackupConcept] | None = ...,
         vectors: _concept_pb2.Tensor | None = ...,
         kept: Global___BackupKept | None = ...,
+        derived_from: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["episode", b"episode", "kept", b"kept", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "episode", b"episode", "kept", b"kept", "ordinal", b"ordinal", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "derived_from", b"derived_from", "episode", b"episode", "kept", b"kept", "ordinal", b"ordinal", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -477,6 +490,34 @@ class BackupFact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BackupFact: _TypeAlias = BackupFact  # noqa: Y015
+
+@_typing.final
+class BackupMerge(_message.Message):
+    """A merge of two Entities. Every backup has all of them, undone ones too: they may end, or go with their Entities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant."""
+    @_builtins.property
+    def merge(self) -> _entities_pb2.EntityMerge:
+        """The merge."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        merge: _entities_pb2.EntityMerge | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["merge", b"merge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merge", b"merge", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupMerge: _TypeAlias = BackupMerge  # noqa: Y015
 
 @_typing.final
 class BackupPolicy(_message.Message):
@@ -707,6 +748,7 @@ class RestoreResponse(_message.Message):
     DELETED_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     INDEXED_FIELD_NUMBER: _builtins.int
+    MERGES_FIELD_NUMBER: _builtins.int
     exact: _builtins.bool
     """True where everything has the number and the time it had; false where the store has a history of its own, and took
     Episodes and Facts in as an import does.
@@ -727,6 +769,8 @@ class RestoreResponse(_message.Message):
     """Episodes and versions of Facts that were there still, and were deleted again."""
     indexed: _builtins.int
     """Concepts that the index took."""
+    merges: _builtins.int
+    """Merges of Entities written."""
     def __init__(
         self,
         *,
@@ -739,10 +783,11 @@ class RestoreResponse(_message.Message):
         deleted: _builtins.int = ...,
         replayed: _builtins.int = ...,
         indexed: _builtins.int = ...,
+        merges: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "duplicates", b"duplicates", "episodes", b"episodes", "exact", b"exact", "facts", b"facts", "indexed", b"indexed", "policies", b"policies", "replayed", b"replayed", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "duplicates", b"duplicates", "episodes", b"episodes", "exact", b"exact", "facts", b"facts", "indexed", b"indexed", "merges", b"merges", "policies", b"policies", "replayed", b"replayed", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

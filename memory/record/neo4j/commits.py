@@ -75,14 +75,16 @@ class Commits(Statements):
     def held(self, name: str) -> Held | None:
         row = self._one(
             "MATCH (n:Namespace {name: $name}) RETURN n.key AS key, n.episodes AS episodes, n.concepts AS concepts, "
-            "coalesce(n.dreamt, 0) AS dreamt, "
+            "coalesce(n.dreamt, 0) AS dreamt, coalesce(n.merges, 0) AS merges, "
+            "coalesce(n.merged_seq, 0) AS merged_seq, "
             "n.space_name AS space_name, n.space_version AS space_version, n.dimensions AS dimensions",
             name=name,
         )
         if row is None:
             return None
         space = None if row["dimensions"] is None else rows.space_from(row)
-        return Held(row["key"], name, space, row["episodes"], row["concepts"], row["dreamt"])
+        counts = (row["episodes"], row["concepts"], row["dreamt"], row["merges"], row["merged_seq"])
+        return Held(row["key"], name, space, *counts)
 
     def make_namespace(self, name: str, commit: Commit) -> None:
         query = "CREATE (:Namespace {key: $key, name: $name, created_at: $at, episodes: 0, concepts: 0})"

@@ -27,8 +27,8 @@ class Entities(Facts):
 
     def unextracted(self, held: Held, version: int, limit: int) -> list[Episode]:
         query = """
-            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, extractor, seq)
-            WHERE e.namespace = $key AND e.extractor < $version AND e.seq IS NOT NULL
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, extractor, seq, ordinal)
+            WHERE e.namespace = $key AND e.extractor < $version AND e.seq IS NOT NULL AND e.ordinal IS NOT NULL
             RETURN e ORDER BY e.extractor, e.seq, e.ordinal LIMIT $limit
         """
         found = self._all(query, key=held.key, version=version, limit=limit)
@@ -37,12 +37,16 @@ class Entities(Facts):
     def first_unextracted(self, held: Held | None, version: int) -> int | None:
         keys = [held.key] if held else [row["key"] for row in self._all("MATCH (n:Namespace) RETURN n.key AS key")]
         query = """
-            UNWIND $keys AS key
-            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, extractor, seq)
-            WHERE e.namespace = key AND e.extractor < $version AND e.seq IS NOT NULL
-            RETURN min(e.seq) AS first
+            UNWIND $keys AS key UNWIND $versions AS version
+            CALL (key, version) {
+                MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, extractor, seq, ordinal)
+                WHERE e.namespace = key AND e.extractor = version AND e.seq IS NOT NULL AND e.ordinal IS NOT NULL
+                RETURN e.seq AS seq ORDER BY e.seq LIMIT 1
+            }
+            RETURN min(seq) AS first
         """
-        row = self._one(query, keys=keys, version=version)
+        # Of one version at a time: the index has its first commit first.
+        row = self._one(query, keys=keys, versions=list(range(version)))
         return None if row is None else row["first"]
 
     def write_mentions(self, held: Held, version: int, mentions: Mapping[str, Sequence[NewMention]]) -> None:
@@ -136,15 +140,6 @@ class Entities(Facts):
             for row in found
         ]
 
-    def merge_stamp(self, held: Held) -> tuple[int, int]:
-        query = """
-            MATCH (m:Merge) WHERE m.namespace = $key AND m.seq IS NOT NULL
-            RETURN count(m) AS count, max(CASE WHEN m.undone_seq > m.seq THEN m.undone_seq ELSE m.seq END) AS last
-        """
-        row = self._one(query, key=held.key)
-        assert row is not None  # a count has one row, also of nothing
-        return row["count"], row["last"] or 0
-
     def merges(self, held: Held) -> list[Merge]:
         query = f"MATCH (m:Merge) WHERE m.namespace = $key AND m.seq IS NOT NULL {_MERGE}"
         return [rows.merge_from(row) for row in self._all(query, key=held.key)]
@@ -163,10 +158,15 @@ class Entities(Facts):
                 "reason": merge.reason,
                 "recorded_at": merge.recorded_at,
                 "seq": merge.seq,
-                "undone_seq": 0,
+                "undone_seq": merge.undone_seq,
             },
         )
+        self._merges_changed(held.key, max(merge.seq, merge.undone_seq))
 
     def undo_merge(self, held: Held, merge_id: str, seq: int) -> None:
         query = "MATCH (m:Merge {id: $id}) WHERE m.namespace = $key SET m.undone_seq = $seq"
         self._do(query, id=merge_id, key=held.key, seq=seq)
+        self._merges_changed(held.key, seq)
+
+    def drop_merges(self, held: Held, merge_ids: Sequence[str]) -> None:
+        self._drop(held.key, merge_ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import neo4j
@@ -35,15 +35,29 @@ class Statements:
 
     def _drop_unnamed(self, key: int, names: Iterable[str]) -> None:
         """Deletes those of the Entities that nothing names any more, and the merges they are in."""
-        self._do(
-            """
+        unnamed = """
             MATCH (x:Entity) WHERE x.namespace = $key AND x.normalised IN $names
               AND NOT (x)<-[:SUBJECT|OBJECT|MENTIONS]-()
-            OPTIONAL MATCH (x)<-[:KEPT|MERGED]-(m:Merge)
-            DETACH DELETE m, x
-            """,
+        """
+        values = {"key": key, "names": sorted(set(names))}
+        merges = self._ids(f"{unnamed} MATCH (x)<-[:KEPT|MERGED]-(m:Merge) RETURN DISTINCT m.id AS id", **values)
+        if merges:
+            self._drop(key, merges)
+        self._do(f"{unnamed} DELETE x", **values)
+
+    def _drop(self, key: int, merge_ids: Sequence[str]) -> None:
+        """Deletes merges of Entities."""
+        query = "MATCH (m:Merge) WHERE m.id IN $ids AND m.namespace = $key DETACH DELETE m"
+        self._do(query, ids=list(merge_ids), key=key)
+        self._merges_changed(key)
+
+    def _merges_changed(self, key: int, seq: int = 0) -> None:
+        """By that commit, or by none of its own."""
+        self._do(
+            "MATCH (n:Namespace {key: $key}) SET n.merges = coalesce(n.merges, 0) + 1, "
+            "n.merged_seq = CASE WHEN n.merged_seq > $seq THEN n.merged_seq ELSE $seq END",
             key=key,
-            names=sorted(set(names)),
+            seq=seq,
         )
 
     def _count(self, what: str, **values: Any) -> int:

@@ -37,7 +37,7 @@ class Commits(Statements):
 
     def held(self, name: str) -> Held | None:
         query = """
-            SELECT n.key, n.episodes, n.concepts, n.dreamt,
+            SELECT n.key, n.episodes, n.concepts, n.dreamt, n.merges, n.merged_seq,
                    s.name AS space_name, s.version AS space_version, s.dimensions
             FROM namespace n LEFT JOIN space s ON s.key = n.space WHERE n.name = ?
         """
@@ -45,7 +45,8 @@ class Commits(Statements):
         if row is None:
             return None
         space = None if row["dimensions"] is None else rows.space_from(row)
-        return Held(row["key"], name, space, row["episodes"], row["concepts"], row["dreamt"])
+        counts = (row["episodes"], row["concepts"], row["dreamt"], row["merges"], row["merged_seq"])
+        return Held(row["key"], name, space, *counts)
 
     def make_namespace(self, name: str, commit: Commit) -> None:
         values = (commit.seq, name, commit.recorded_at)

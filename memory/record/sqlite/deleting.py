@@ -76,7 +76,7 @@ class Deleting(Statements):
         named |= {key for (key,) in self._db.execute(f"SELECT DISTINCT entity {those}", (episodes,))}
         self._db.execute(f"DELETE FROM fact WHERE id IN {GIVEN}", (facts,))
         self._db.execute(f"DELETE {those}", (episodes,))
-        self._drop_unnamed(sorted(named))
+        self._drop_unnamed(held.key, sorted(named))
         of_dreams = f"concept c JOIN episode e ON e.key = c.episode WHERE e.kind = ? AND e.id IN {GIVEN}"
         dreamt = self._count(of_dreams, SourceKind.DREAM, episodes)
         self._db.execute(f"DELETE FROM concept WHERE namespace = ? AND id IN {GIVEN}", (held.key, concepts))

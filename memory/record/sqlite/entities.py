@@ -27,8 +27,9 @@ class Entities(Facts):
 
     def first_unextracted(self, held: Held | None, version: int) -> int | None:
         keys = [held.key] if held else [key for (key,) in self._db.execute("SELECT key FROM namespace")]
-        query = "SELECT min(seq) FROM episode INDEXED BY episode_by_extractor WHERE namespace = ? AND extractor < ?"
-        firsts = (self._db.execute(query, (key, version)).fetchone()[0] for key in keys)
+        # Of one version at a time: the index has its first commit first.
+        query = "SELECT min(seq) FROM episode INDEXED BY episode_by_extractor WHERE namespace = ? AND extractor = ?"
+        firsts = (self._db.execute(query, (key, read)).fetchone()[0] for key in keys for read in range(version))
         return min((first for first in firsts if first is not None), default=None)
 
     def write_mentions(self, held: Held, version: int, mentions: Mapping[str, Sequence[NewMention]]) -> None:
@@ -52,7 +53,7 @@ class Entities(Facts):
             ),
         )
         self._db.execute(f"UPDATE episode SET extractor = ? WHERE key IN {GIVEN}", (version, these))
-        self._drop_unnamed(sorted(set(before)))
+        self._drop_unnamed(held.key, sorted(set(before)))
 
     def entity_named(self, held: Held, name: str) -> Entity | None:
         key = self._known_entity(held, name)
@@ -112,11 +113,6 @@ class Entities(Facts):
                 spans[episode].append((start, end))
         return [Mention(rows.episode_from(held.name, row), tuple(spans[row["key"]])) for row in page]
 
-    def merge_stamp(self, held: Held) -> tuple[int, int]:
-        query = "SELECT count(*), coalesce(max(max(seq, undone_seq)), 0) FROM entity_merge WHERE namespace = ?"
-        count, last = self._db.execute(query, (held.key,)).fetchone()
-        return count, last
-
     def merges(self, held: Held) -> list[Merge]:
         query = """
             SELECT m.*, k.id AS kept_id, k.name AS kept_name, o.id AS merged_id, o.name AS merged_name
@@ -127,14 +123,24 @@ class Entities(Facts):
 
     def write_merge(self, held: Held, merge: Merge) -> None:
         self._db.execute(
-            "INSERT INTO entity_merge (id, namespace, kept, merged, reason, recorded_at, seq) VALUES "
-            "(?, ?, (SELECT key FROM entity WHERE id = ?), (SELECT key FROM entity WHERE id = ?), ?, ?, ?)",
-            (merge.id, held.key, merge.kept.id, merge.merged.id, merge.reason, merge.recorded_at, merge.seq),
+            "INSERT INTO entity_merge (id, namespace, kept, merged, reason, recorded_at, seq, undone_seq) VALUES "
+            "(?, ?, (SELECT key FROM entity WHERE id = ?), (SELECT key FROM entity WHERE id = ?), ?, ?, ?, ?)",
+            (
+                *(merge.id, held.key, merge.kept.id, merge.merged.id),
+                *(merge.reason, merge.recorded_at, merge.seq, merge.undone_seq),
+            ),
         )
+        self._merges_changed(held.key, max(merge.seq, merge.undone_seq))
 
     def undo_merge(self, held: Held, merge_id: str, seq: int) -> None:
         query = "UPDATE entity_merge SET undone_seq = ? WHERE +namespace = ? AND id = ?"
         self._db.execute(query, (seq, held.key, merge_id))
+        self._merges_changed(held.key, seq)
+
+    def drop_merges(self, held: Held, merge_ids: Sequence[str]) -> None:
+        query = f"DELETE FROM entity_merge WHERE +namespace = ? AND id IN {GIVEN}"
+        self._db.execute(query, (held.key, json.dumps(list(merge_ids))))
+        self._merges_changed(held.key)
 
     def _entity_of(self, key: int) -> Entity:
         return Entity(*self._db.execute("SELECT id, name FROM entity WHERE key = ?", (key,)).fetchone())

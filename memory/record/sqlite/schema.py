@@ -324,6 +324,9 @@ _ENTITIES = (
     "CREATE INDEX entity_merge_by_namespace ON entity_merge (namespace, seq)",
     "CREATE INDEX entity_merge_by_kept ON entity_merge (kept)",
     "CREATE INDEX entity_merge_by_merged ON entity_merge (merged)",
+    # How often its merges were changed, and the last commit that did: whoever reads Facts asks that first.
+    "ALTER TABLE namespace ADD COLUMN merges INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE namespace ADD COLUMN merged_seq INTEGER NOT NULL DEFAULT 0",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

@@ -42,18 +42,26 @@ class Statements:
             query = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(part))}"
             self._db.execute(query, list(chain.from_iterable(part)))
 
-    def _drop_unnamed(self, keys: Iterable[int]) -> None:
+    def _merges_changed(self, namespace: int, seq: int = 0) -> None:
+        """By that commit, or by none of its own."""
+        query = "UPDATE namespace SET merges = merges + 1, merged_seq = max(merged_seq, ?) WHERE key = ?"
+        self._db.execute(query, (seq, namespace))
+
+    def _drop_unnamed(self, namespace: int, keys: Iterable[int]) -> None:
         """Deletes those of the Entities that nothing names any more, and the merges they are in."""
         query = """
             SELECT 1 FROM fact WHERE subject = ?1 UNION ALL SELECT 1 FROM fact WHERE entity = ?1
             UNION ALL SELECT 1 FROM mention WHERE entity = ?1 LIMIT 1
         """
+        dropped = 0
         for key in keys:
             if self._db.execute(query, (key,)).fetchone() is None:
-                self._db.execute("DELETE FROM entity_merge WHERE kept = ?1", (key,))
-                self._db.execute("DELETE FROM entity_merge WHERE merged = ?1", (key,))
+                for end in ("kept", "merged"):
+                    dropped += self._db.execute(f"DELETE FROM entity_merge WHERE {end} = ?", (key,)).rowcount
                 self._db.execute("DELETE FROM entity_name WHERE entity = ?", (key,))
                 self._db.execute("DELETE FROM entity WHERE key = ?", (key,))
+        if dropped:
+            self._merges_changed(namespace)
 
     def _space_key(self, space: Space) -> int:
         values = (space.name, space.version, space.dimensions)
