@@ -223,7 +223,7 @@ class Judged:
 
 
 def best_others(scores: Float64, groups: Int64) -> Float64:
-    """Shape [e]: the mean of the three best scores of a group besides one's own; for one that is alone the least of all.
+    """Shape [e]: the mean of the three best scores of a group besides one's own; alone in it, the least of all.
 
     `groups` below 0 are none.
     """
