@@ -171,18 +171,7 @@ class Judged:
 
     def conversation(self, scores: Float64) -> Channel:
         """The mean of the three best scores in an Episode's conversation besides its own; the least where alone."""
-        best = np.full(len(scores), scores.min())
-        groups = self.pool.conversations
-        for group in range(groups.max() + 1):
-            places = np.flatnonzero(groups == group)
-            if len(places) < 2:
-                continue
-            order = places[np.argsort(-scores[places], kind="stable")]
-            first = scores[order[:4]]
-            best[places] = first[:3].mean()
-            for number, place in enumerate(order[:3].tolist()):
-                best[place] = np.delete(first, number).mean()
-        return Channel("conversation", self._recipe.conversation, best)
+        return Channel("conversation", self._recipe.conversation, best_others(scores, self.pool.conversations))
 
     def feedback_terms(self, scores: Float64, asked: Collection[int]) -> dict[int, float]:
         """What the first hits talk of besides the query: terms, with how much of their text they make up.
@@ -231,3 +220,23 @@ class Judged:
         speakers = np.array([episode.speaker for episode in pool.episodes], object)
         replies = (pool.before >= 0) & asks[pool.before] & (speakers[pool.before] != speakers)
         return np.where(replies, np.maximum(0.0, alone[pool.before]), 0.0)
+
+
+def best_others(scores: Float64, groups: Int64) -> Float64:
+    """Shape [e]: the mean of the three best scores of a group besides one's own; alone in it, the least of all.
+
+    `groups` below 0 are none.
+    """
+    order = np.lexsort((-scores, groups))
+    first = np.flatnonzero(np.diff(groups[order], prepend=-2))
+    size = np.diff(first, append=len(order))
+    place = np.arange(len(order)) - np.repeat(first, size)
+    own = scores[order]
+    # Of the best four the sum without its own, for one of the best three; else the sum of these.
+    four, three = (np.repeat(np.add.reduceat(np.where(place < most, own, 0.0), first), size) for most in (4, 3))
+    others = np.minimum(np.repeat(size, size) - 1, 3)
+    total = np.where(place < 3, four - own, three)
+    alone = (others == 0) | (groups[order] < 0)
+    best = np.empty(len(scores))
+    best[order] = np.where(alone, scores.min(), total / np.maximum(others, 1))
+    return best

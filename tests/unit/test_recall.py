@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.clock import ManualClock
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -27,6 +29,7 @@ from core.nouns import (
 )
 from memory import recipes
 from memory.analysis import document_terms, episode_context
+from memory.channels import best_others
 from memory.index.edge import EdgeIndex
 from memory.indexing import Indexer
 from memory.recall import Recall, RecallHit, RecallQuery, RecallResult, dense_text
@@ -440,3 +443,14 @@ def test_support_stands_without_the_dense_channel(memory: Memory) -> None:
     memory.tell("The boat sank.", "boat")
     result = memory.ask("boat", recipe="sparse")
     assert 0 < support(result.hits[0], result) < 1
+
+
+@given(st.lists(st.tuples(st.integers(-1, 3), st.integers(-8, 8)), min_size=1, max_size=30))
+def test_a_conversation_speaks_by_its_best_three_others(told: list[tuple[int, int]]) -> None:
+    groups = np.array([group for group, _ in told])
+    scores = np.array([score / 4 for _, score in told])
+    found = best_others(scores, groups)
+    for place, group in enumerate(groups):
+        others = sorted((scores[n] for n in range(len(told)) if groups[n] == group and n != place), reverse=True)[:3]
+        expected = sum(others) / len(others) if others and group >= 0 else scores.min()
+        assert found[place] == pytest.approx(expected)

@@ -74,10 +74,11 @@ class Deleting(Statements):
         )
         query = "MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) WHERE f.id IN $ids RETURN DISTINCT x.normalised AS id"
         named = self._ids(query, ids=list(going.facts))
-        query = "MATCH (e:Episode)-[:MENTIONS]->(x:Entity) WHERE e.id IN $ids RETURN DISTINCT x.normalised AS id"
+        theirs = "USING INDEX e:Episode(id) WHERE e.id IN $ids"
+        query = f"MATCH (e:Episode)-[:MENTIONS]->(x:Entity) {theirs} RETURN DISTINCT x.normalised AS id"
         named += self._ids(query, ids=episodes)
         self._do("MATCH (f:Fact) WHERE f.id IN $ids DETACH DELETE f", ids=list(going.facts))
-        self._do("MATCH (e:Episode)-[m:MENTIONS]->() WHERE e.id IN $ids DELETE m", ids=episodes)
+        self._do(f"MATCH (e:Episode)-[m:MENTIONS]->() {theirs} DELETE m", ids=episodes)
         self._drop_unnamed(key, named)
         of_dreams = "(e:Episode)-[:HAS]->(n:Concept) WHERE e.id IN $ids AND e.kind = $kind"
         dreamt = self._count(of_dreams, ids=episodes, kind=int(SourceKind.DREAM))

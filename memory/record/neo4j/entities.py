@@ -51,10 +51,11 @@ class Entities(Facts):
 
     def write_mentions(self, held: Held, version: int, mentions: Mapping[str, Sequence[NewMention]]) -> None:
         ids = list(mentions)
-        query = "MATCH (e:Episode)-[:MENTIONS]->(x:Entity) WHERE e.id IN $ids RETURN DISTINCT x.normalised AS id"
+        these = "USING INDEX e:Episode(id) WHERE e.id IN $ids"
+        query = f"MATCH (e:Episode)-[:MENTIONS]->(x:Entity) {these} RETURN DISTINCT x.normalised AS id"
         before = self._ids(query, ids=ids)
         if before:
-            self._do("MATCH (e:Episode)-[m:MENTIONS]->() WHERE e.id IN $ids DELETE m", ids=ids)
+            self._do(f"MATCH (e:Episode)-[m:MENTIONS]->() {these} DELETE m", ids=ids)
         names: dict[str, str] = {}
         for one in (one for named in mentions.values() for one in named):
             names.setdefault(normalised_name(one.name), one.name)  # the first spelling is the Entity's
@@ -101,12 +102,12 @@ class Entities(Facts):
         query = """
             UNWIND range(0, size($groups) - 1) AS place
             CALL (place) {
-                MATCH (x:Entity)<-[m:MENTIONS]-(e:Episode)
+                MATCH (x:Entity)<-[m:MENTIONS]-(e:Episode) USING INDEX x:Entity(id)
                 WHERE x.id IN $groups[place] AND e.told_at <= $told AND e.seq <= $seq
                 RETURN count(DISTINCT e) AS episodes, collect(m.kind) AS kinds
             }
             CALL (place) {
-                MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f:Fact)
+                MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f:Fact) USING INDEX x:Entity(id)
                 WHERE x.id IN $groups[place] AND f.told_at <= $told_by AND f.seq <= $seq
                 RETURN count(DISTINCT f) AS facts
             }
@@ -122,7 +123,7 @@ class Entities(Facts):
     ) -> list[Mention]:
         later = "AND e.told_at >= $after_at AND (e.told_at <> $after_at OR e.id > $after_id)" if after else ""
         query = f"""
-            MATCH (x:Entity)<-[m:MENTIONS]-(e:Episode)
+            MATCH (x:Entity)<-[m:MENTIONS]-(e:Episode) USING INDEX x:Entity(id)
             WHERE x.id IN $ids AND e.told_at <= $told AND e.seq <= $seq {later}
             WITH e, collect([m.start_byte, m.end_byte]) AS spans
             RETURN e, spans ORDER BY e.told_at, e.id LIMIT $limit
