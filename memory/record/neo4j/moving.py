@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from core.moving import Audit, StoredNamespace
 from core.nouns import Expiry, Fact, RelationPolicy, Space, TimeToLive
@@ -18,27 +19,44 @@ class Moving(Facts):
     """The part of `Transaction` about backups."""
 
     def commit_by(self, seq: int) -> Commit | None:
-        query = """
-            MATCH (c:Commit) WHERE c.seq <= $seq RETURN c.seq AS seq, c.recorded_at AS at ORDER BY c.seq DESC LIMIT 1
-        """
-        row = self._one(query, seq=seq)
-        return None if row is None else Commit(row["seq"], row["at"])
+        run = self._run_by(seq)
+        if run is None:
+            return None
+        first, at, others = run
+        return Commit(first + min(seq - first, others), at + min(seq - first, others))
 
     def commits_after(self, after: int, up_to: int, limit: int) -> list[Commit]:
         query = """
             MATCH (c:Commit) WHERE c.seq > $after AND c.seq <= $up_to
-            RETURN c.seq AS seq, c.recorded_at AS at ORDER BY c.seq LIMIT $limit
+            RETURN c.seq AS seq, c.recorded_at AS at, coalesce(c.others, 0) AS others ORDER BY c.seq LIMIT $limit
         """
-        return [Commit(row["seq"], row["at"]) for row in self._all(query, after=after, up_to=up_to, limit=limit)]
+        found = self._all(query, after=after, up_to=up_to, limit=limit)
+        runs = [(row["seq"], row["at"], row["others"]) for row in found]
+        if (begun := self._run_by(after)) is not None:  # what is after may begin in the middle of it
+            runs.insert(0, begun)
+        each = (Commit(seq + place, at + place) for seq, at, others in runs for place in range(others + 1))
+        return list(islice((one for one in each if after < one.seq <= up_to), limit))
 
     def put_commits(self, commits: Sequence[Commit]) -> None:
+        # One that stands in a run has no node of its own, and must not get one.
+        seqs = [one.seq for one in commits]
+        there = {one.seq for one in self.commits_after(min(seqs) - 1, max(seqs), len(seqs))} if seqs else set()
         self._do(
-            "UNWIND $commits AS row MERGE (c:Commit {seq: row[0]}) ON CREATE SET c.recorded_at = row[1]",
-            commits=[[one.seq, one.recorded_at] for one in commits],
+            "UNWIND $commits AS row CREATE (:Commit {seq: row[0], recorded_at: row[1]})",
+            commits=[[one.seq, one.recorded_at] for one in commits if one.seq not in there],
         )
         last = max(commits, key=lambda one: one.seq, default=Commit(0, 0))
         query = "MATCH (c:Counter {name: 'seq'}) WHERE c.seq < $seq SET c.seq = $seq, c.recorded_at = $at"
         self._do(query, seq=last.seq, at=last.recorded_at)
+
+    def _run_by(self, seq: int) -> tuple[int, int, int] | None:
+        """The node of the commit `seq`, or of the last before it: its first commit, the time, and how many follow."""
+        query = """
+            MATCH (c:Commit) WHERE c.seq <= $seq
+            RETURN c.seq AS seq, c.recorded_at AS at, coalesce(c.others, 0) AS others ORDER BY c.seq DESC LIMIT 1
+        """
+        row = self._one(query, seq=seq)
+        return None if row is None else (row["seq"], row["at"], row["others"])
 
     def clear(self) -> None:
         self._do("MATCH (n) WHERE n:Request OR n:Namespace OR n:Commit DETACH DELETE n")
