@@ -31,6 +31,7 @@ from core.nouns import (
     PerceivedConcept,
     PerceivedEpisode,
     Source,
+    SourceKind,
     Space,
     Span,
     Sparse,
@@ -359,3 +360,59 @@ async def test_an_import_says_what_was_deleted_here_and_brings_it_back_only_if_a
         done = await asyncio.to_thread(lambda: first.client.import_(lines, namespace="a", bring_back=True))
         assert (done.episodes, done.facts, done.deleted) == (1, 2, 0)
         assert list(first.record.episodes("a", [two])) == [two]
+
+
+def fill_named(record: Record) -> None:
+    """Entities that were merged, one of them no longer, and an Episode that was derived from another."""
+    fill(record)
+    likes = NewFact("Mel", "likes", Interval(), T0, entity="Rome")
+    record.assert_facts("a", [likes, replace(likes, subject="Melanie", entity="tea"), replace(likes, subject="Tom")])
+    record.merge_entities("a", "Melanie", "Mel", "a short form")
+    record.undo_merge("a", record.merge_entities("a", "Melanie", "Tom").id)
+    (source, *_) = [one.id for one, _ in record.export_episodes("a") if one.text == "3."]
+    summary = replace(told("Of three.", 8), source=Source(SourceKind.DREAM, "dream"), derived_from=(source,))
+    record.remember("a", SPACE, [summary])
+
+
+def merged(store: Store, seq: int = 0) -> list[tuple[str, str, str, bool]]:
+    at = sapience.AsOf(seq=seq) if seq else None
+    found = store.client.merges(as_of=at, undone=True, namespace="a")
+    return [(one.kept.name, one.merged.name, one.reason, bool(one.undone_seq)) for one in found]
+
+
+async def test_merges_and_what_was_derived_are_restored_into_their_place(tmp_path: Path) -> None:
+    async with store(tmp_path / "1", 1, fill_named) as first, store(tmp_path / "2", 2) as second:
+        made = await first.backup(tmp_path / "backup")
+        done = await second.restore(tmp_path / "backup")
+        assert (done.exact, done.merges, made.counts["merge"]) == (True, 2, 2)
+        assert await second.exported("a") == await first.exported("a")
+        for seq in range(1, done.seq + 1):
+            at = sapience.AsOf(seq=seq)
+            for ask in (
+                lambda c: c.merges(as_of=at, undone=True, namespace="a"),  # noqa: B023
+                lambda c: c.neighbours("Mel", as_of=at, namespace="a"),  # noqa: B023
+                lambda c: c.neighbours("Tom", as_of=at, namespace="a"),  # noqa: B023
+            ):
+                assert await asyncio.to_thread(ask, second.client) == await asyncio.to_thread(ask, first.client)
+        undone = [one for one in first.record.merges("a", undone=True) if one.undone_seq]
+        async with store(tmp_path / "3", 3) as third:
+            await third.restore(tmp_path / "backup", up_to=undone[0].seq)
+            assert await asyncio.to_thread(merged, third) == [
+                ("Melanie", "Mel", "a short form", False), ("Melanie", "Tom", "", False),
+            ]  # fmt: skip
+        twice = await second.restore(tmp_path / "backup")
+        assert (twice.exact, twice.merges) == (True, 0)
+
+
+async def test_merges_that_count_and_what_was_derived_are_taken_into_another_history(tmp_path: Path) -> None:
+    def other(record: Record) -> None:
+        record.create_namespace("a")
+        record.remember("a", SPACE, [told("Here before.", 9)])
+
+    async with store(tmp_path / "1", 1, fill_named) as first, store(tmp_path / "2", 2, other) as second:
+        await first.backup(tmp_path / "backup")
+        done = await second.restore(tmp_path / "backup")
+        assert (done.exact, done.merges) == (False, 1)
+        assert await asyncio.to_thread(merged, second) == [("Melanie", "Mel", "a short form", False)]
+        texts = {one.text: one.id for one, _ in second.record.export_episodes("a")}
+        assert second.record.sources_of("a", [texts["Of three."]]) == {texts["Of three."]: (texts["3."],)}

@@ -37,7 +37,8 @@ class Dreams(Statements):
 
     def sources(self, held: Held, episode_ids: Sequence[str]) -> list[tuple[str, str]]:
         query = """
-            MATCH (e:Episode)-[:DERIVED_FROM]->(s:Episode) WHERE e.id IN $ids AND e.namespace = $key
+            MATCH (e:Episode)-[:DERIVED_FROM]->(s:Episode) USING INDEX e:Episode(id)
+            WHERE e.id IN $ids AND e.namespace = $key
             RETURN e.id AS episode, s.id AS source ORDER BY episode, source
         """
         return [(row["episode"], row["source"]) for row in self._all(query, ids=list(episode_ids), key=held.key)]

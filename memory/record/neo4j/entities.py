@@ -102,12 +102,12 @@ class Entities(Facts):
         query = """
             UNWIND range(0, size($groups) - 1) AS place
             CALL (place) {
-                MATCH (x:Entity)<-[m:MENTIONS]-(e:Episode) USING INDEX x:Entity(id)
+                MATCH (x:Entity)<-[m:MENTIONS]-(e) USING INDEX x:Entity(id)
                 WHERE x.id IN $groups[place] AND e.told_at <= $told AND e.seq <= $seq
                 RETURN count(DISTINCT e) AS episodes, collect(m.kind) AS kinds
             }
             CALL (place) {
-                MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f:Fact) USING INDEX x:Entity(id)
+                MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f) USING INDEX x:Entity(id)
                 WHERE x.id IN $groups[place] AND f.told_at <= $told_by AND f.seq <= $seq
                 RETURN count(DISTINCT f) AS facts
             }
@@ -123,7 +123,7 @@ class Entities(Facts):
     ) -> list[Mention]:
         later = "AND e.told_at >= $after_at AND (e.told_at <> $after_at OR e.id > $after_id)" if after else ""
         query = f"""
-            MATCH (x:Entity)<-[m:MENTIONS]-(e:Episode) USING INDEX x:Entity(id)
+            MATCH (x:Entity)<-[m:MENTIONS]-(e) USING INDEX x:Entity(id)
             WHERE x.id IN $ids AND e.told_at <= $told AND e.seq <= $seq {later}
             WITH e, collect([m.start_byte, m.end_byte]) AS spans
             RETURN e, spans ORDER BY e.told_at, e.id LIMIT $limit

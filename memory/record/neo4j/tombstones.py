@@ -31,7 +31,7 @@ class Tombstones(Statements):
         yield from self._ids(query, key=held.key)
 
     def any_buried(self, namespace: str) -> bool:
-        query = "MATCH (t:Tombstone) WHERE t.namespace = $namespace AND t.seq IS NOT NULL RETURN t.seq AS seq LIMIT 1"
+        query = "MATCH (t:Tombstone) WHERE t.namespace = $namespace AND t.seq > 0 RETURN t.seq AS seq LIMIT 1"
         return self._one(query, namespace=namespace) is not None
 
     def buried(self, namespace: str, marks: Collection[Mark]) -> set[Mark]:
