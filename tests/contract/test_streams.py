@@ -356,7 +356,8 @@ def test_the_controller_sees_every_service(controller: Any) -> None:
     assert [(one.name, one.serving, one.detail) for one in status.services] == [
         ("memory", True, ""), ("perception", True, ""), ("reasoning", True, ""),
     ]  # fmt: skip
-    assert not controller.Runs(controller_pb2.RunsRequest()).runs
+    runs = controller.Runs(controller_pb2.RunsRequest()).runs
+    assert {run.kind for run in runs} <= {"dream"}, "those of other tests"
     controller.Pause(controller_pb2.PauseRequest())
     assert controller.Status(controller_pb2.StatusRequest()).paused
     controller.Resume(controller_pb2.ResumeRequest())
