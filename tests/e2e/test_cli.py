@@ -394,7 +394,7 @@ def test_namespaces_are_created_listed_and_deleted(sapience):
         (["ask", "x", "-n", "nowhere"], "there is no namespace 'nowhere'"),
         (["remember", "x", "-n", "nowhere"], "there is no namespace 'nowhere'"),
         (["remember", "x", "--time", "9000-01-01"], "nothing is told in the future"),
-        (["recall", "x", "--recipe", "wild"], "no recipe 'wild'; one of default, dense"),
+        (["recall", "x", "--recipe", "wild"], "no recipe 'wild'; one of default, reranked"),
         (["ask", "x", "--model", "gpt"], "'gpt' is no model address; write wheel:NAME"),
         (["ask", "x", "--model", "file:/nowhere"], "file:/nowhere: /nowhere is not there"),
         (["trace", "nothing"], "no trace 'nothing'"),
