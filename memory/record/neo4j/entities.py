@@ -29,7 +29,7 @@ class Entities(Facts):
         query = """
             MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, extractor, seq, ordinal)
             WHERE e.namespace = $key AND e.extractor < $version AND e.seq IS NOT NULL AND e.ordinal IS NOT NULL
-            RETURN e ORDER BY e.extractor, e.seq, e.ordinal LIMIT $limit
+            RETURN e ORDER BY e.namespace, e.extractor, e.seq, e.ordinal LIMIT $limit
         """
         found = self._all(query, key=held.key, version=version, limit=limit)
         return [rows.episode_from(held.name, PLAIN | dict(row["e"])) for row in found]
@@ -41,7 +41,7 @@ class Entities(Facts):
             CALL (key, version) {
                 MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, extractor, seq, ordinal)
                 WHERE e.namespace = key AND e.extractor = version AND e.seq IS NOT NULL AND e.ordinal IS NOT NULL
-                RETURN e.seq AS seq ORDER BY e.seq LIMIT 1
+                RETURN e.seq AS seq ORDER BY e.namespace, e.extractor, e.seq LIMIT 1
             }
             RETURN min(seq) AS first
         """
