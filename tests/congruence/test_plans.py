@@ -49,8 +49,6 @@ MAY_READ_ALL = {
     "names_of": "the same, once for each change of them",
     "put_merges": "a restore compares them",
     "extracted_seq of all": "it asks each namespace",
-    "mentions, next page": "an Entity's mentions are read and then cut to the page",
-    "expire": "what ends is read with the Facts of its statements",
     "stored_namespaces": "it lists them",
     "put_namespaces": "a restore compares them",
     "clear_blank": "the same",
