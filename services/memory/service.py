@@ -423,6 +423,8 @@ class Memory(
         namespace = wire.checked_namespace(request.namespace) if request.namespace else None
 
         def count() -> pb.StatsResponse:
+            # First, for it may grow meanwhile: who reads that all is extracted reads counts that hold all of it.
+            extracted_seq = self._record.extracted_seq(VERSION, namespace)
             held = self._record.counts(namespace)
             names = [namespace] if namespace else [known.name for known in self._record.namespaces()]
             spaces = [(name, self._record.space_of(name)) for name in names]
@@ -437,7 +439,7 @@ class Memory(
                 record_backend=self._record.backend,
                 index_backend=self._index.backend,
                 archived=held.archived_episodes,
-                extracted_seq=self._record.extracted_seq(VERSION, namespace),
+                extracted_seq=extracted_seq,
             )
 
         return await self._reads.run(count)

@@ -315,9 +315,12 @@ def test_an_export_is_restored_into_another_namespace(sapience, moved, tmp_path)
 def told_of(sapience: Sapience, namespace: str) -> list[dict[str, object]]:
     """What an export tells, without what every store has of its own."""
     records = [line["episode"] for line in sapience.ok("export", "-n", namespace).json_lines if "episode" in line]
+    texts = {record["episode"]["id"]: record["episode"]["episode"]["text"] for record in records}
     for record in records:
         for own in ("id", "namespace", "recorded_at", "seq"):
             record["episode"].pop(own)
+        if "derived_from" in record:
+            record["derived_from"] = [texts[known] for known in record["derived_from"]]
         for concept in record["concepts"]:
             concept.pop("id")
             concept.pop("episode_id")
