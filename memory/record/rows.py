@@ -12,7 +12,6 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from operator import lt
@@ -40,13 +39,13 @@ from core.nouns import (
     Precision,
     RelationPolicy,
     Remembered,
-    Source,
     SourceKind,
     Space,
     Span,
     Sparse,
     StoredConcept,
 )
+from core.windows import source_of
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
@@ -336,18 +335,12 @@ def space_from(row: Row) -> Space:
     return Space(row["space_name"], row["space_version"], row["dimensions"])
 
 
-@lru_cache(maxsize=1024)
-def _source(kind: int, name: str) -> Source:
-    """A source; a recall meets the same few with every Episode it reads."""
-    return Source(SourceKind(kind), name)
-
-
 def episode_from(namespace: str, row: Row) -> Episode:
     """From the columns of an Episode."""
     return Episode(
         id=row["id"],
         namespace=namespace,
-        source=_source(row["kind"], row["source_name"]),
+        source=source_of(row["kind"], row["source_name"]),
         conversation=row["conversation"],
         position=row["position"],
         speaker=row["speaker"],
@@ -358,6 +351,13 @@ def episode_from(namespace: str, row: Row) -> Episode:
         seq=row["seq"],
         archived_seq=row["archived_seq"],
     )
+
+
+EPISODE_COLUMNS = (
+    "id", "kind", "source_name", "conversation", "position", "speaker", "text", "told_at", "external_id",
+    "recorded_at", "seq", "archived_seq",
+)  # fmt: skip
+"""What `EpisodeColumns` holds, in its order."""
 
 
 def keeping_from(row: Row, holds: Sequence[str]) -> Keeping:

@@ -226,11 +226,12 @@ class Memory(
 
         def at_once() -> recalling.Scope | pb.RecallResponse:
             # One visit to a thread is enough where the index is up to date and the vector is there.
-            scope = recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
-            vector = recalling.ready_vector(query, scope)
-            if self._drainer.indexed < scope.as_of.seq or vector is None or query.recipe.rerank:
-                return scope
-            return recalling.found(self._recall, query, scope, vector)
+            with self._record.snapshot():
+                scope = recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
+                vector = recalling.ready_vector(query, scope)
+                if self._drainer.indexed < scope.as_of.seq or vector is None or query.recipe.rerank:
+                    return scope
+                return recalling.found(self._recall, query, scope, vector)
 
         scope = await self._reads.run(at_once)
         if isinstance(scope, pb.RecallResponse):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 
 from core.nouns import (
     AsOf,
@@ -14,6 +15,7 @@ from core.nouns import (
     Space,
     StoredConcept,
 )
+from core.windows import EpisodeColumns, Windows, windows_of
 from memory.record import rows
 from memory.record.sqlite.statements import GIVEN, Statements
 from memory.record.transaction import Commit, Held
@@ -26,8 +28,9 @@ _CONCEPT = """
 
 # All windows by one statement: for each centre, its neighbours on either side are a short walk along the index by
 # place. One statement for each of them would hand the interpreter back and forth twice as often as there are centres.
-_NEAR = """
-    SELECT key FROM (
+# The limit keeps a side's rows in its order, which is that of the list.
+_SIDE = """
+    SELECT group_concat(key) FROM (
         SELECT n.key FROM episode n
         WHERE n.namespace = c.namespace AND n.source_name = c.source_name AND n.conversation = c.conversation
           AND n.conversation != '' AND (n.position, n.seq, n.ordinal) {0} (c.position, c.seq, c.ordinal)
@@ -35,11 +38,8 @@ _NEAR = """
     )
 """
 _WINDOW = f"""
-    SELECT c.id AS centre, e.* FROM episode c JOIN episode e ON e.key IN (
-        SELECT c.key UNION ALL {_NEAR.format("<", "DESC")} UNION ALL {_NEAR.format(">", "ASC")}
-    )
+    SELECT c.key, ({_SIDE.format("<", "DESC")}), ({_SIDE.format(">", "ASC")}) FROM episode c
     WHERE +c.namespace = :namespace AND c.id IN (SELECT value FROM json_each(:ids))
-    ORDER BY c.key, e.position, e.seq, e.ordinal
 """
 
 
@@ -108,15 +108,16 @@ class Episodes(Statements):
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
         return [rows.episode_from(held.name, row) for row in self._episode_rows(held, ids)]
 
-    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
-        made: dict[int, Episode] = {}  # windows overlap: an Episode is made once
-        windows: dict[str, list[Episode]] = {}
-        for row in self._db.execute(_WINDOW, {"namespace": held.key, "ids": json.dumps(episode_ids), "radius": radius}):
-            episode = made.get(row["key"])
-            if episode is None:
-                episode = made[row["key"]] = rows.episode_from(held.name, row)
-            windows.setdefault(row["centre"], []).append(episode)
-        return windows
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> Windows:
+        windows, centres = [], []
+        asked = {"namespace": held.key, "ids": json.dumps(episode_ids), "radius": radius}
+        for centre, earlier, later in self._db.execute(_WINDOW, asked):
+            centres.append(centre)
+            windows.append([*reversed(_keys(earlier)), centre, *_keys(later)])
+        keys = json.dumps(sorted(set(chain.from_iterable(windows))))
+        query = f"SELECT key, {', '.join(rows.EPISODE_COLUMNS)} FROM episode WHERE key IN {GIVEN} ORDER BY id"
+        own, *columns = zip(*self._db.execute(query, (keys,)), strict=True) if windows else ((),)
+        return windows_of(EpisodeColumns(held.name, *columns), own, windows, centres)
 
     def timeline(
         self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
@@ -188,3 +189,7 @@ class Episodes(Statements):
         if held.space is None:  # no Episode was ever written
             return []
         return [rows.concept_from(held.space, row) for row in self._db.execute(query, (held.key, json.dumps(ids)))]
+
+
+def _keys(listed: str | None) -> list[int]:
+    return [int(key) for key in listed.split(",")] if listed else []
