@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from core.nouns import (
@@ -45,6 +45,11 @@ _WINDOW = f"""
 
 class Episodes(Statements):
     """The part of `Transaction` about Episodes and Concepts."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__(db)
+        self._keys: dict[tuple[int, str], int] = {}
+        """Of Episodes whose windows were read, by namespace and id: in a snapshot their Concepts are asked for next."""
 
     def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
         query = f"SELECT identity, id, seq FROM episode WHERE namespace = ? AND identity IN {GIVEN}"
@@ -116,7 +121,8 @@ class Episodes(Statements):
             windows.append([*reversed(_keys(earlier)), centre, *_keys(later)])
         keys = json.dumps(sorted(set(chain.from_iterable(windows))))
         query = f"SELECT key, {', '.join(rows.EPISODE_COLUMNS)} FROM episode WHERE key IN {GIVEN} ORDER BY id"
-        own, *columns = zip(*self._db.execute(query, (keys,)), strict=True) if windows else ((),)
+        own, *columns = zip(*self._db.execute(query, (keys,)), strict=True) if windows else ((), ())
+        self._keys.update(((held.key, id_), key) for id_, key in zip(columns[0], own, strict=True))
         return windows_of(EpisodeColumns(held.name, *columns), own, windows, centres)
 
     def timeline(
@@ -157,12 +163,15 @@ class Episodes(Statements):
         return self._concepts(held, query, episode_ids)
 
     def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        keys = self._keys_of(held, episode_ids)
         query = f"""
-            SELECT e.id, c.id, c.ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
-            FROM concept c JOIN episode e ON e.key = c.episode
-            WHERE +e.namespace = ? AND e.id IN {GIVEN} ORDER BY e.id, c.ordinal
+            SELECT episode, id, ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
+            FROM concept WHERE episode IN {GIVEN} ORDER BY episode, ordinal
         """
-        found = self._db.execute(query, (held.key, json.dumps(episode_ids))).fetchall()
+        of_key: dict[int, list[sqlite3.Row]] = {}
+        for row in self._db.execute(query, (json.dumps(sorted(keys.values())),)):
+            of_key.setdefault(row["episode"], []).append(row)
+        found = [(episode_id, *row[1:]) for episode_id in sorted(keys) for row in of_key.get(keys[episode_id], ())]
         columns = zip(*found, strict=True) if found else [()] * len(rows.CONCEPT_COLUMNS)
         return rows.columns_from(held.space, dict(zip(rows.CONCEPT_COLUMNS, columns, strict=True)))
 
@@ -180,6 +189,14 @@ class Episodes(Statements):
     def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
         query = f"SELECT term, df FROM term WHERE namespace = ? AND term IN {GIVEN}"
         return {row["term"]: row["df"] for row in self._db.execute(query, (held.key, json.dumps(terms)))}
+
+    def _keys_of(self, held: Held, episode_ids: Sequence[str]) -> Mapping[str, int]:
+        """The keys of those that exist."""
+        known = {one: self._keys.get((held.key, one)) for one in episode_ids}
+        if None not in known.values():
+            return {one: key for one, key in known.items() if key is not None}
+        query = f"SELECT id, key FROM episode WHERE +namespace = ? AND id IN {GIVEN}"
+        return {row["id"]: row["key"] for row in self._db.execute(query, (held.key, json.dumps(episode_ids)))}
 
     def _episode_rows(self, held: Held, ids: Sequence[str]) -> sqlite3.Cursor:
         query = f"SELECT * FROM episode WHERE +namespace = ? AND id IN {GIVEN}"
