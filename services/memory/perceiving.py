@@ -65,8 +65,11 @@ class Checked:
     id: str = ""
 
 
-def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
-    """Checks one Episode. Errors name the field under `path`, for example "episodes[3]"."""
+def check(message: memory_pb2.NewEpisode, path: str, now: Micros, ready: Float32 | None = None) -> Checked:
+    """Checks one Episode. Errors name the field under `path`, for example "episodes[3]".
+
+    `ready` is what `wire.unit_vectors_from` found in its vectors.
+    """
     text = wire.checked_text(message.text, f"{path}.text", wire.MAX_EPISODE_BYTES)
     for field in ("conversation", "speaker", "external_id"):
         _checked_name(getattr(message, field), f"{path}.{field}")
@@ -86,10 +89,10 @@ def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
                 f"{path}.vectors came without concepts; give both or neither", field=f"{path}.concepts"
             )
         return Checked(message, told_at, tuple(segment(text)), None, None)
-    spans = wire.spans_from(list(message.concepts), text, f"{path}.concepts")
+    spans = wire.spans_from(message.concepts, text, f"{path}.concepts")
     if not message.HasField("vectors"):
         raise InvalidArgument(f"{path}.concepts came without vectors; give both or neither", field=f"{path}.vectors")
-    vectors, space = wire.tensor_from(message.vectors, len(spans), f"{path}.vectors")
+    vectors, space = wire.tensor_from(message.vectors, len(spans), f"{path}.vectors", ready)
     return Checked(message, told_at, tuple(spans), vectors, space)
 
 

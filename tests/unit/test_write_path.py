@@ -7,16 +7,25 @@ import json
 import re
 import unicodedata
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from hashlib import blake2b
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sapience.v1 import concept_pb2 as pb
 
+from core.clock import EARLIEST, LATEST, to_datetime
+from core.errors import InvalidArgument
 from core.ids import NAMESPACE_CONCEPT, concept_id
+from core.nouns import Float32, Sparse
 from memory import analysis
 from memory.record import rows
+from services import wire
 from services.memory.streaming import batches
 
 
@@ -52,3 +61,55 @@ def test_batches_keep_the_order_and_weigh_no_more_than_they_may(weights: list[in
     found = asyncio.run(taken())
     assert [one for batch in found for one in batch] == weights
     assert all(sum(batch) <= most or len(batch) == 1 for batch in found)
+
+
+@given(st.text(), st.text(max_size=40))
+def test_term_weights_are_those_of_the_formula(text: str, context: str) -> None:
+    said, known = analysis.terms(text), analysis.terms(context)
+    frequency = Counter(said + known)
+    discount = analysis.K1 * (1 - analysis.B + analysis.B * len(said) / analysis.AVERAGE_TERMS)
+    weight = [frequency[one] * (analysis.K1 + 1) / (frequency[one] + discount) for one in sorted(frequency)]
+    assert analysis.document_terms(text, context) == Sparse(tuple(sorted(frequency)), tuple(weight))
+
+
+@given(st.lists(st.text(st.characters(max_codepoint=127), max_size=6)))
+def test_terms_are_the_same_where_few_words_are_kept(words: list[str]) -> None:
+    kept = [analysis.terms(word) for word in words]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analysis, "MOST_WORDS", 2)
+        patch.setattr(analysis, "_terms_in", analysis._Terms)
+        assert [analysis.terms(word) for word in words] == kept
+
+
+@given(st.integers(EARLIEST, LATEST), st.text(max_size=8))
+def test_the_context_of_an_episode_names_speaker_and_day(at: int, speaker: str) -> None:
+    told = to_datetime(at)
+    assert analysis.episode_context(speaker, at) == f"{speaker} {told.day} {told:%B} {told.year}"
+
+
+TENSORS = st.builds(
+    lambda batch, dtype, shape, cut: pb.Tensor(
+        space="a", dtype=dtype, shape=shape or batch.shape, data=batch.tobytes()[cut:]
+    ),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 4)), elements=st.floats(width=32))
+    | st.integers(1, 4).map(lambda size: np.eye(size, dtype=np.float32))
+    | st.just(np.array([[0.6, 0.8], [0.8, 0.600001]], np.float32)),
+    st.sampled_from([pb.DTYPE_FLOAT32, pb.DTYPE_FLOAT32, pb.DTYPE_FLOAT16]),
+    st.none() | st.lists(st.integers(-1, 4), max_size=3),
+    st.sampled_from([0, 0, 0, 4]),
+)
+
+
+@given(st.lists(TENSORS, max_size=6), st.integers(1, 3))
+def test_vectors_read_together_are_those_read_one_by_one(tensors: list[pb.Tensor], rows_each: int) -> None:
+    def outcome(tensor: pb.Tensor, ready: Float32 | None) -> object:
+        try:
+            vectors, space = wire.tensor_from(tensor, rows_each, "v", ready)
+        except InvalidArgument as error:
+            return error.field, error.message
+        return vectors.tobytes(), vectors.shape, vectors.dtype, space
+
+    together = wire.unit_vectors_from(tensors)
+    assert len(together) == len(tensors)
+    for tensor, ready in zip(tensors, together, strict=True):
+        assert outcome(tensor, ready) == outcome(tensor, None)
