@@ -88,13 +88,13 @@ def episode_context(speaker: str, told_at: Micros) -> str:
 
     A question names the speaker, who seldom names themselves; and some name the day: "on 3 May 2023".
     """
-    return _context_of(speaker, told_at // DAY)
+    return f"{speaker} {_day_of(told_at // DAY)}"
 
 
 @lru_cache(maxsize=4096)
-def _context_of(speaker: str, day: int) -> str:
-    told = to_datetime(day * DAY)
-    return f"{speaker} {told.day} {told:%B} {told.year}"
+def _day_of(number: int) -> str:
+    told = to_datetime(number * DAY)
+    return f"{told.day} {told:%B} {told.year}"
 
 
 def query_terms(text: str, language: str = "english") -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import unicodedata
 import uuid
@@ -22,7 +23,7 @@ from sapience.v1 import concept_pb2 as pb
 from core.clock import EARLIEST, LATEST, to_datetime
 from core.errors import InvalidArgument
 from core.ids import NAMESPACE_CONCEPT, concept_id
-from core.nouns import Float32, Sparse
+from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Source, Space, Span, Sparse
 from memory import analysis
 from memory.record import rows
 from services import wire
@@ -113,3 +114,44 @@ def test_vectors_read_together_are_those_read_one_by_one(tensors: list[pb.Tensor
     assert len(together) == len(tensors)
     for tensor, ready in zip(tensors, together, strict=True):
         assert outcome(tensor, ready) == outcome(tensor, None)
+
+
+NUMBERS = st.floats(width=64, min_value=-1e39, max_value=1e39) | st.sampled_from([math.nan, math.inf])
+VECTORS = hnp.arrays(
+    st.sampled_from([np.float32, np.float64]), st.sampled_from([2, 2, 2, 3]), elements=st.floats(-1, 1)
+)
+SPARSE = st.builds(
+    lambda ids, weights: Sparse(tuple(ids), tuple(weights)),
+    st.lists(st.integers(0, 2**32 - 1), max_size=4, unique=True).map(sorted)
+    | st.lists(st.integers(-1, 2**64), max_size=3),
+    st.lists(st.floats(0, 9), min_size=4, max_size=4) | st.lists(NUMBERS, max_size=4),
+).flatmap(lambda one: st.sampled_from([one, Sparse(one.indices, one.values[: len(one.indices)])]))
+
+
+@given(st.lists(st.tuples(VECTORS, SPARSE), max_size=5), st.booleans())
+def test_a_batch_is_packed_as_its_concepts_are_one_by_one(parts: list[tuple[Float32, Sparse]], infinite: bool) -> None:
+    space = Space("a", "1", 2)
+    if infinite and parts:
+        parts[-1][0][0] = math.inf
+    told = [
+        PerceivedEpisode(Source(), "Rain.", 1, (PerceivedConcept(Span("Rain.", 0, 5), vector, terms),))
+        for vector, terms in parts
+    ]
+
+    def outcome(ready: bool) -> object:
+        with pytest.MonkeyPatch.context() as patch:
+            if not ready:
+                patch.setattr(rows, "packed_vectors", lambda *_: None)
+            try:
+                return rows.pack(space, told)
+            except InvalidArgument as error:
+                return error.field, error.message
+
+    assert outcome(ready=True) == outcome(ready=False)
+
+
+@given(st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=4, unique=True)))
+def test_terms_are_counted_by_concept(held: list[list[int]]) -> None:
+    counts = rows.term_counts(np.array(ids, "<u4").tobytes() for ids in held)
+    assert counts == Counter(term for ids in held for term in ids)
+    assert list(counts) == sorted(counts)
