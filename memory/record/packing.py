@@ -16,7 +16,7 @@ from core.nouns import Float32, Sparse
 def packed_vectors(dimensions: int, vectors: Sequence[Float32]) -> list[bytes] | None:
     """Little-endian float32 bytes of each; None where one is of another shape, or not finite."""
     shape = (dimensions,)
-    if not vectors or not all([vector.shape == shape for vector in vectors]):
+    if not vectors or not all(vector.shape == shape for vector in vectors):
         return None
     with np.errstate(over="ignore"):  # beyond float32: infinite, and so found below
         together = np.concatenate(vectors).astype("<f4", copy=False)

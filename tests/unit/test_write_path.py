@@ -27,7 +27,7 @@ from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Source, Spac
 from memory import analysis
 from memory.record import rows
 from services import wire
-from services.memory.streaming import batches
+from services.memory.streaming import ahead, batches
 
 
 @given(st.text(), st.integers(0, 1000))
@@ -155,3 +155,65 @@ def test_terms_are_counted_by_concept(held: list[list[int]]) -> None:
     counts = rows.term_counts(np.array(ids, "<u4").tobytes() for ids in held)
     assert counts == Counter(term for ids in held for term in ids)
     assert list(counts) == sorted(counts)
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.booleans())
+def test_what_is_made_ahead_comes_in_order_and_a_fault_comes_where_its_item_would(
+    count: int, fault: int, in_items: bool
+) -> None:
+    made: list[int] = []
+
+    async def items() -> AsyncIterator[int]:
+        for one in range(count):
+            if in_items and one == fault:
+                raise LookupError(one)
+            yield one
+
+    async def prepare(one: int) -> str:
+        if not in_items and one == fault:
+            raise LookupError(one)
+        made.append(one)
+        return str(one)
+
+    async def taken() -> tuple[list[str], list[int], bool]:
+        found, seen = [], []
+        try:
+            async with aclosing(ahead(items(), prepare)) as ready:
+                async for one in ready:
+                    found.append(one)
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                    seen.append(len(made))
+        except LookupError:
+            return found, seen, True
+        return found, seen, False
+
+    found, seen, failed = asyncio.run(taken())
+    good = min(count, fault)
+    assert found == [str(one) for one in range(good)]
+    assert failed is (fault < count)
+    assert seen == [min(place + 2, good) for place in range(good)], "one is made ahead, and no more"
+
+
+def test_what_is_made_ahead_ends_with_who_takes_it() -> None:
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    async def taken() -> bool:
+        ended = asyncio.Event()
+
+        async def prepare(one: int) -> int:
+            if one == 2:
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    ended.set()
+            return one
+
+        async with aclosing(ahead(items(), prepare)) as ready:
+            assert await anext(ready) == 1
+            await asyncio.sleep(0.01)
+        return ended.is_set()
+
+    assert asyncio.run(taken())
