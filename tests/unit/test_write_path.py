@@ -22,7 +22,7 @@ from sapience.v1 import concept_pb2 as pb
 
 from core.clock import EARLIEST, LATEST, to_datetime
 from core.errors import InvalidArgument
-from core.ids import NAMESPACE_CONCEPT, concept_id
+from core.ids import NAMESPACE_CONCEPT, concept_id, uuid5
 from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Source, Space, Span, Sparse
 from memory import analysis
 from memory.record import rows
@@ -34,6 +34,11 @@ from services.memory.streaming import ahead, batches
 def test_a_concepts_id_is_the_uuid5_of_its_place(episode: str, ordinal: int) -> None:
     name = f"{episode.encode('utf-8', 'ignore').decode()}/{ordinal}"
     assert concept_id(name.rpartition("/")[0], ordinal) == str(uuid.uuid5(NAMESPACE_CONCEPT, name))
+
+
+@given(st.uuids(), st.text(st.characters(exclude_categories=["Cs"])))
+def test_ids_made_of_names_are_those_of_the_standard_library(root: uuid.UUID, name: str) -> None:
+    assert uuid5(root, name) == str(uuid.uuid5(root, name))
 
 
 @given(st.lists(st.text() | st.integers() | st.none()))
