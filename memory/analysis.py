@@ -40,6 +40,8 @@ sentences by construction, so their lengths vary little around it."""
 
 MOST_WORDS = 65_536
 """Words of a language whose terms are kept, so that they are stemmed once."""
+LONGEST_WORD = 64
+"""Characters of one that is kept: what is longer is no word, and would take room."""
 
 # Words that mark a question or a verb's form, not what it is about. In most collections IDF sees to such words, but
 # memories are statements: "did", "which" or "does" are rare in them, so in a question they would weigh like a topic.
@@ -208,7 +210,9 @@ class _Terms(dict[str, int | None]):
         if len(self) >= MOST_WORDS:
             self.clear()
         stem = _stem(word, self._language)
-        self[word] = term = _term_id(stem) if stem else None
+        term = _term_id(stem) if stem else None
+        if len(word) <= LONGEST_WORD:
+            self[word] = term
         return term
 
 
