@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from sapience.v1 import memory_pb2, perception_pb2, perception_pb2_grpc
 from core.clock import Micros
 from core.errors import InvalidArgument
 from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Source, SourceKind, Space, Span, Sparse
-from memory.analysis import document_terms, episode_context
+from memory.analysis import documents_terms, episode_context
 from perception.segment import segment
 from services import wire
 from services.runtime.client import Link
@@ -129,6 +129,7 @@ async def perceive(
 def _all_perceived(
     episodes: Sequence[Checked], fresh: Float32 | None, path: Callable[[int], str], space: Space | None
 ) -> tuple[list[PerceivedEpisode], Space]:
+    terms = _terms(episodes)
     perceived, row = [], 0
     for number, episode in enumerate(episodes):
         if episode.vectors is not None and episode.space is not None:
@@ -141,17 +142,31 @@ def _all_perceived(
             assert fresh is not None, "Episodes without vectors were encoded before"
             vectors = fresh[row : row + len(episode.spans)]
             row += len(episode.spans)
-        context = episode_context(episode.message.speaker, episode.told_at)
-        # What a Dream wrote is found by its vectors alone: the words it quotes were told by somebody else.
-        dreamt = episode.source.kind is SourceKind.DREAM
         concepts = [
-            PerceivedConcept(span, vector, Sparse() if dreamt else document_terms(span.text, context))
-            for span, vector in zip(episode.spans, vectors, strict=True)
+            PerceivedConcept(span, vector, next(terms)) for span, vector in zip(episode.spans, vectors, strict=True)
         ]
         perceived.append(as_told(episode, tuple(concepts)))
     if space is None:
         raise InvalidArgument("there are no Episodes in the request", field="episodes", reason="EMPTY_BATCH")
     return perceived, space
+
+
+def _terms(episodes: Sequence[Checked]) -> Iterator[Sparse]:
+    """The term weights of all Concepts, in order.
+
+    What a Dream wrote has none and is found by its vectors alone: the words it quotes were told by somebody else.
+    """
+    texts, contexts = [], []
+    for episode in episodes:
+        if episode.source.kind is not SourceKind.DREAM:
+            context = episode_context(episode.message.speaker, episode.told_at)
+            for span in episode.spans:
+                texts.append(span.text)
+                contexts.append(context)
+    found = iter(documents_terms(texts, contexts))
+    for episode in episodes:
+        dreamt = episode.source.kind is SourceKind.DREAM
+        yield from (Sparse() if dreamt else next(found) for _ in episode.spans)
 
 
 def as_told(episode: Checked, concepts: tuple[PerceivedConcept, ...] = ()) -> PerceivedEpisode:

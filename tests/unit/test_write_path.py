@@ -222,3 +222,10 @@ def test_what_is_made_ahead_ends_with_who_takes_it() -> None:
         return ended.is_set()
 
     assert asyncio.run(taken())
+
+
+@given(st.lists(st.tuples(st.text(st.sampled_from("aAbé 's.東") | st.characters()), st.text(max_size=6)), max_size=6))
+def test_terms_of_many_texts_are_those_of_each(told: list[tuple[str, str]]) -> None:
+    found = analysis.documents_terms([text for text, _ in told], [context for _, context in told])
+    assert found == [analysis.document_terms(text, context) for text, context in told]
+    assert all(type(one) is int for sparse in found for one in sparse.indices)
