@@ -88,15 +88,17 @@ class Episodes(Statements):
             ],
         )
         terms = rows.term_counts(rows.counted_terms(fresh))
-        self._db.executemany(
-            "INSERT INTO term (namespace, term, df) VALUES (?, ?, ?) "
+        self._insert_many(
+            "term",
+            ("namespace", "term", "df"),
+            [(held.key, term, df) for term, df in terms.items()],
             "ON CONFLICT (namespace, term) DO UPDATE SET df = df + excluded.df",
-            ((held.key, term, df) for term, df in sorted(terms.items())),
         )
-        self._db.executemany(
-            "INSERT INTO speaker (namespace, name, episodes) VALUES (?, ?, ?) "
+        self._insert_many(
+            "speaker",
+            ("namespace", "name", "episodes"),
+            [(held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()],
             "ON CONFLICT (namespace, name) DO UPDATE SET episodes = episodes + excluded.episodes",
-            ((held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()),
         )
         self._db.execute(
             "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ?, dreamt = dreamt + ? "
