@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from core.clock import Micros
 from core.errors import FailedPrecondition, InvalidArgument
 from core.nouns import (
     AsOf,
@@ -41,6 +42,7 @@ from memory.channels import Judged, Pool
 from memory.fusion import Channel, Contribution, apart, fuse
 from memory.recipes import Recipe, recipe_named
 from memory.votes import vote_channel, votes
+from memory.when import time_channel
 
 BYTES_PER_TOKEN = 4
 """What a token budget counts: close to the rate of common tokenisers on English, and the same for every model."""
@@ -57,6 +59,8 @@ class RecallQuery:
     """Shape [dimensions]: the vector of `dense_text`; None leaves the dense channel out."""
     recipe: str = ""
     as_of: AsOf = AsOf()
+    asked_at: Micros | None = None
+    """What "last summer" in the text is counted from; None leaves such words unread."""
     where: EpisodeFilter = EpisodeFilter()
     limit: int = 10
     offset: int = 0
@@ -200,6 +204,8 @@ class Recall:
             return RecallResult(known_terms=known_terms, recipe=recipe.name)
         judged = Judged(pool, recipe, query.text, vector, weights)
         channels = judged.channels(self._named(query, recipe))
+        if recipe.time:
+            channels += time_channel(recipe.time, query.text, query.asked_at, pool.episodes, said=recipe.dates_said)
         if voted:
             channels.append(vote_channel(recipe.summary, pool.episodes, voted))
         parts = fuse(recipe.fusion, channels)
@@ -226,8 +232,8 @@ class Recall:
         self, query: RecallQuery, recipe: Recipe, vector: Float32 | None, weights: Mapping[int, float]
     ) -> list[list[ScoredConcept]]:
         found = []
-        # Not the offset: all pages of a query are cut from one ranking.
-        limit = max(recipe.candidates, query.limit)
+        # Neither the page's size nor its place: all pages of a query are cut from one ranking.
+        limit = recipe.candidates
         scope = (limit, query.where, query.as_of)
         archived = archived_since(self._record, query.namespace, query.where, query.as_of)
         if vector is not None and recipe.dense:

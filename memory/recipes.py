@@ -21,7 +21,7 @@ class Recipe:
     fusion: str = "zscore"
     """"zscore" or "rrf": see `memory.fusion`."""
     candidates: int = 30
-    """How many Concepts each of the two searches brings in, or as many as a page holds if that is more."""
+    """How many Concepts each of the two searches brings in: with the turns beside them, all that can be found."""
     dense: float = 1.0
     """Weight of the cosine with the query's vector."""
     sparse: float = 1.0
@@ -42,6 +42,10 @@ class Recipe:
     """Weight of saying much: a turn of many different words holds answers more often than "Wow, great!"."""
     expected: float = 0.6
     """Weight of holding a time or an amount, where the query asks for one."""
+    time: float = 1.5
+    """Weight of being told in, or near, a period that the query names: "in May 2023" (`memory.when`)."""
+    dates_said: bool = False
+    """Whether a date that an Episode names counts as well as when it was told; each candidate is read for it."""
     feedback: float = 0.4
     """Weight of the words that the first hits share (pseudo-relevance feedback)."""
     conversation: float = 0.3
@@ -69,7 +73,7 @@ class Recipe:
 
 
 _SEARCHED = Recipe(
-    "", window=0, speaker=0, statement=0, length=0, expected=0, feedback=0, conversation=0, apart=0
+    "", window=0, speaker=0, statement=0, length=0, expected=0, time=0, feedback=0, conversation=0, apart=0
 )  # what the searches find and nothing more: to see what the rest adds
 
 # For questions that ask for several things. Many turns hold a part of the answer, in words of their own: the vector

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.clock import ManualClock
+from core.clock import ManualClock, micros
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 from core.ids import RandomIds
 from core.nouns import (
@@ -340,6 +341,24 @@ def test_pages_are_cut_from_one_ranking(memory: Memory) -> None:
     pages = [memory.ask("boat number 3", "boat", limit=3, offset=offset) for offset in (0, 3, 6, 9)]
     assert [one for page in pages for one in ids(page)] == ids(whole)
     assert [page.has_more for page in pages] == [True, True, False, False]
+
+
+def test_a_larger_page_changes_no_rank(memory: Memory) -> None:
+    for turn in range(90):
+        memory.tell(f"Boat number {turn}.", *TOPICS[: 1 + turn % 3], conversation=str(turn % 7))
+    whole = memory.ask("boat number 3", "boat", limit=200)
+    for limit in (1, 10, 50):
+        assert memory.ask("boat number 3", "boat", limit=limit).hits == whole.hits[:limit]
+
+
+def test_what_was_told_in_the_period_that_is_asked_of_is_ahead(memory: Memory) -> None:
+    may, june, july = (micros(datetime(2023, month, 9, tzinfo=UTC)) for month in (5, 6, 7))
+    told = {at: memory.tell("We sailed the boat.", "boat", at=at, conversation=str(at)) for at in (june, may, july)}
+    result = memory.ask("Where did they sail in the month of May?", "boat")
+    assert ids(result)[0] == told[may]
+    assert raw(result.hits[0], "time") == 1
+    assert ids(memory.ask("Where did they sail last month?", "boat", asked_at=july))[0] == told[june]
+    assert all(part.channel != "time" for hit in memory.ask("boat", "boat").hits for part in hit.channels)
 
 
 def test_the_token_budget_is_never_exceeded(memory: Memory) -> None:
