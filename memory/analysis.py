@@ -66,7 +66,7 @@ def document_terms(text: str, context: str = "", language: str = "english") -> S
     """
     said = terms(text, language)
     frequency = Counter(said)
-    frequency.update(_context_terms(context, language))
+    frequency.update(context_terms(context, language))
     discount = K1 * (1 - B + B * len(said) / AVERAGE_TERMS)
     found = tuple(sorted(frequency))
     return Sparse(found, tuple([(count := frequency[term]) * (K1 + 1) / (count + discount) for term in found]))
@@ -189,8 +189,8 @@ def _term(word: str, language: str) -> int | None:
 
 
 @lru_cache(maxsize=4096)
-def _context_terms(context: str, language: str) -> tuple[int, ...]:
-    """The terms of a context, which many Episodes share: one speaker, one day."""
+def context_terms(context: str, language: str = "english") -> tuple[int, ...]:
+    """The terms of a context as `episode_context` gives it; many Episodes share one: a speaker and a day."""
     return tuple(terms(context, language))
 
 

@@ -9,9 +9,11 @@
 - *speaker*: 1 where the query names the one who said it.
 - *statement*: the share of its Concepts that state something and do not ask.
 - *length*: the logarithm of how many terms it has.
+- *salience*: how much it says that few others say, and first (`memory.salience`).
 - *time*: how near to a period that the query names it was told (`memory.when`).
 - *expected*: 1 where the query asks for a time or an amount and the Episode holds one.
 - *conversation*: how well the others of its conversation match, the best three of them.
+- *graph*: its share of walks over what Episodes mention and over Facts (`memory.graph`).
 - *feedback*: how much it says of what the first hits have in common, after the relevance model of Lavrenko and Croft
   (SIGIR 2001).
 

@@ -40,7 +40,9 @@ from memory.analysis import idf, name_terms, named_speakers, query_terms, withou
 from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
 from memory.fusion import Channel, Contribution, apart, fuse
+from memory.graph import About, facts_about, graph_channel
 from memory.recipes import Recipe, recipe_named
+from memory.salience import salience_channel
 from memory.votes import vote_channel, votes
 from memory.when import time_channel
 
@@ -198,7 +200,10 @@ class Recall:
         weights, known_terms = self._term_weights(query)
         found = self._searched(query, recipe, vector, weights)
         voted = self._votes(query, recipe, vector)
-        candidates = {hit.episode_id for hits in found for hit in hits} | voted.keys()
+        about = About()
+        if recipe.graph:
+            about = facts_about(self._record, query.namespace, query.text, weights, query.as_of)
+        candidates = {hit.episode_id for hits in found for hit in hits} | voted.keys() | about.sources
         pool = self._pool(query, recipe, candidates | set(also))
         if not pool.episodes:
             return RecallResult(known_terms=known_terms, recipe=recipe.name)
@@ -206,11 +211,19 @@ class Recall:
         channels = judged.channels(self._named(query, recipe))
         if recipe.time:
             channels += time_channel(recipe.time, query.text, query.asked_at, pool.episodes, said=recipe.dates_said)
+        if recipe.salience:
+            ids = [episode.id for episode in pool.episodes] if recipe.uses else []
+            channels.append(salience_channel(recipe.salience, pool, self._record.keepings(query.namespace, ids)))
         if voted:
             channels.append(vote_channel(recipe.summary, pool.episodes, voted))
         parts = fuse(recipe.fusion, channels)
         if recipe.conversation:
             channels.append(judged.conversation(parts.sum(axis=0)))
+            parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
+        if recipe.graph:
+            ids = [episode.id for episode in pool.episodes]
+            mentioned = self._record.mentioned_in(query.namespace, ids, query.as_of)
+            channels.append(graph_channel(recipe.graph, parts.sum(axis=0), ids, mentioned, about))
             parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
         if recipe.feedback:
             shares = judged.feedback_terms(parts.sum(axis=0), weights)

@@ -6,8 +6,10 @@ MiniLM's vectors; `sapience bench locomo` measures them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from core.errors import InvalidArgument
 from memory.expected import asks_for_several
@@ -38,14 +40,20 @@ class Recipe:
     """Weight of being said by someone whom the query names."""
     statement: float = 0.6
     """Weight of stating rather than asking: a question repeats the words that an answer has to hold."""
-    length: float = 0.4
-    """Weight of saying much: a turn of many different words holds answers more often than "Wow, great!"."""
+    length: float = 0.0
+    """Weight of saying much; salience weighs the words as well."""
+    salience: float = 0.6
+    """Weight of saying much that few others say, and first: an answer is rather there than in "Wow, great!"."""
+    uses: bool = False
+    """Whether being cited before counts as salient; asks the record of each candidate."""
     expected: float = 0.6
     """Weight of holding a time or an amount, where the query asks for one."""
     time: float = 1.5
     """Weight of being told in, or near, a period that the query names: "in May 2023" (`memory.when`)."""
     dates_said: bool = False
     """Whether a date that an Episode names counts as well as when it was told; each candidate is read for it."""
+    graph: float = 0.0
+    """Weight of what hangs together with the first candidates and with whom the query names (`memory.graph`)."""
     feedback: float = 0.4
     """Weight of the words that the first hits share (pseudo-relevance feedback)."""
     conversation: float = 0.3
@@ -73,13 +81,15 @@ class Recipe:
 
 
 _SEARCHED = Recipe(
-    "", window=0, speaker=0, statement=0, length=0, expected=0, time=0, feedback=0, conversation=0, apart=0
+    "", window=0, speaker=0, statement=0, salience=0, expected=0, time=0, feedback=0, conversation=0, apart=0
 )  # what the searches find and nothing more: to see what the rest adds
 
 # For questions that ask for several things. Many turns hold a part of the answer, in words of their own: the vector
 # counts more, and the turns beside less.
 _SEVERAL = Recipe("default", dense=1.5, sparse=0.7, neighbours=0.4, speaker=1.5, spread=0.1)
 _DEFAULT = Recipe("default", several=_SEVERAL)
+# What reads more of the record, and finds no more in conversations: for memories of many names, Facts and dates.
+_THOROUGH: Mapping[str, Any] = {"graph": 0.5, "dates_said": True, "uses": True}
 
 RECIPES = MappingProxyType(
     {
@@ -87,6 +97,7 @@ RECIPES = MappingProxyType(
         for recipe in (
             _DEFAULT,
             replace(_DEFAULT, name="reranked", rerank=1.5, several=replace(_SEVERAL, rerank=1.5)),
+            replace(_DEFAULT, name="graph", **_THOROUGH, several=replace(_SEVERAL, **_THOROUGH)),
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),
