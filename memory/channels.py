@@ -95,6 +95,13 @@ class Pool:
                     states[row] = not asks(span.decode())
         return states
 
+    @cached_property
+    def topics(self) -> Float32:
+        """Shape [e, dimensions]: the mean of the vectors of each Episode's Concepts, at unit length or 0."""
+        means = np.add.reduceat(self.columns.vectors, self.first_row)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.maximum(lengths, 1e-9), np.float32)
+
     def best(self, per_concept: Float64) -> Float64:
         """Shape [e]: the highest value among the Concepts of each Episode."""
         return np.maximum.reduceat(per_concept, self.first_row)

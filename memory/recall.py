@@ -39,7 +39,7 @@ from core.ports import Index, Record
 from memory.analysis import idf, name_terms, named_speakers, query_terms, without_names
 from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
-from memory.fusion import Channel, Contribution, apart, fuse
+from memory.fusion import Channel, Contribution, apart, diverse, fuse
 from memory.graph import About, facts_about, graph_channel
 from memory.recipes import Recipe, recipe_named
 from memory.salience import salience_channel
@@ -131,20 +131,24 @@ class Ranking:
             if (same or query.where.allows(one, query.as_of)) and not one.archived(query.as_of)
         ]
 
-    def _order(self, allowed: Sequence[int], most: int | None) -> list[tuple[int, int, int]]:
-        pool, recipe = self.judged.pool, self.recipe
+    def _order(self, allowed: Sequence[int], most: int | None) -> list[tuple[int, list[Contribution]]]:
+        """Places, best first, each with what it lost to those before it."""
+        pool, recipe, scores = self.judged.pool, self.recipe, self.parts.sum(axis=0)
+        if recipe.mmr:
+            by_likeness = diverse(scores, pool.topics, recipe.mmr, allowed, most)
+            return [(place, _lost("mmr", like, recipe.mmr)) for place, like in by_likeness]
         groups = pool.conversations.tolist() if recipe.spread else ()
-        return apart(self.parts.sum(axis=0), pool.beside, recipe.apart, allowed, groups, recipe.spread, most)
+        return [
+            (place, _lost("apart", crowded, recipe.apart) + _lost("spread", told, recipe.spread))
+            for place, crowded, told in apart(scores, pool.beside, recipe.apart, allowed, groups, recipe.spread, most)
+        ]
 
-    def _hit(self, place: int, crowded: int, told: int) -> RecallHit:
+    def _hit(self, place: int, lost: Sequence[Contribution]) -> RecallHit:
         why = [
             Contribution(channel.name, float(channel.scores[place]), float(part[place]))
             for channel, part in zip(self.channels, self.parts, strict=True)
         ]
-        if crowded:
-            why.append(Contribution("apart", crowded, -self.recipe.apart * crowded))
-        if told and self.recipe.spread:
-            why.append(Contribution("spread", told, -self.recipe.spread * told))
+        why += lost
         return RecallHit(
             self.judged.pool.episodes[place],
             self.judged.concept(place),
@@ -318,6 +322,10 @@ def _checked(query: RecallQuery) -> Float32 | None:
     if not math.isfinite(length) or length == 0:
         raise InvalidArgument(f"the vector's length is {length}; it must be finite and not 0", field="vector")
     return vector / np.float32(length)
+
+
+def _lost(name: str, raw: float, weight: float) -> list[Contribution]:
+    return [Contribution(name, raw, -weight * raw)] if raw and weight else []
 
 
 def _anybody(where: EpisodeFilter) -> EpisodeFilter:

@@ -64,6 +64,9 @@ class Recipe:
     """What a hit loses for each turn beside it that is ranked above."""
     spread: float = 0.0
     """What a hit loses for each hit of its conversation that is ranked above."""
+    mmr: float = 0.0
+    """What a hit loses for being like one that is ranked above: all of it for a cosine of 1, nothing for 0. Where it is
+    not 0, it stands in the place of `apart` and `spread`."""
     strip_names: bool = True
     """Whether speakers' names are taken out of the query before it is encoded."""
     rerank: float = 0.0
@@ -98,6 +101,8 @@ RECIPES = MappingProxyType(
             _DEFAULT,
             replace(_DEFAULT, name="reranked", rerank=1.5, several=replace(_SEVERAL, rerank=1.5)),
             replace(_DEFAULT, name="graph", **_THOROUGH, several=replace(_SEVERAL, **_THOROUGH)),
+            # For a store with many copies of one thing, and small budgets: no hit says what one before it said.
+            replace(_DEFAULT, name="diverse", mmr=2.0, several=replace(_SEVERAL, mmr=2.0)),
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),

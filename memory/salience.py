@@ -56,7 +56,8 @@ def impressions(pool: Pool) -> tuple[Float64, Float64]:
     first = np.full(len(distinct), many)
     np.minimum.at(first, of, rank[place])
     new = np.bincount(place, first[of] == rank[place], many)
-    return strength, new / np.maximum(np.bincount(place, minlength=many), 1)
+    surprise = new / np.maximum(np.bincount(place, minlength=many), 1)
+    return strength.astype(np.float64), surprise.astype(np.float64)
 
 
 def _said(pool: Pool) -> tuple[Int64, Int64, Float64]:

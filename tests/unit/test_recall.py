@@ -380,6 +380,19 @@ def test_facts_about_whom_the_query_names_bring_in_their_episodes(
     assert source not in ids(memory.ask("What is Ada's hobby?", "music", recipe="graph")), "no word in common"
 
 
+def test_a_diverse_recall_tells_one_thing_once(memory: Memory) -> None:
+    copies = [memory.tell("The boat is called Windflower.", "boat", conversation=str(one)) for one in range(3)]
+    other = memory.tell("The boat is moored beside the garden.", "boat", "garden", conversation="other")
+    for number in range(4):
+        memory.tell("It rained.", "weather", conversation=f"noise {number}")
+    hits = memory.ask("the boat called Windflower", "boat", recipe="diverse").hits
+    assert [hit.episode.id in copies for hit in hits[:2]] == [True, False]
+    assert hits[1].episode.id == other
+    again = next(hit for hit in hits[1:] if hit.episode.id in copies)
+    assert raw(again, "mmr") == pytest.approx(1)
+    assert again.score == pytest.approx(math.fsum(part.fused for part in again.channels))
+
+
 def test_the_token_budget_is_never_exceeded(memory: Memory) -> None:
     for conversation in ("one", "two", "three"):
         memory.tell("Boat, 16 bytes é", "boat", conversation=conversation)
@@ -434,7 +447,7 @@ def test_dense_text_follows_the_recipe(memory: Memory, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"recipe": "best"}, "recipe", "'best'; one of default, reranked, graph, dense, sparse, rrf"),
+        ({"recipe": "best"}, "recipe", "'best'; one of default, reranked, graph, diverse, dense, sparse, rrf"),
         ({"limit": 0}, "limit", "limit is 0"),
         ({"offset": -1}, "offset", "offset is -1"),
         ({"token_budget": -5}, "token_budget", "token_budget is -5"),
