@@ -146,3 +146,7 @@ class EntityRecord(Protocol):
         None where there is no such Entity.
         """
         ...
+
+    def mentioned_in(self, namespace: str, episode_ids: Sequence[str], as_of: AsOf = AsOf()) -> dict[str, list[Entity]]:
+        """For each of the Episodes that mention any, the Entities, each once, by id; as they are merged as of then."""
+        ...

@@ -6,7 +6,7 @@ Episodes are made from the columns when somebody looks at one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -33,6 +33,16 @@ class EpisodeColumns:
     recorded_at: Sequence[int] = ()
     seqs: Sequence[int] = ()
     archived_seqs: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, namespace: str, episodes: Iterable[Episode]) -> EpisodeColumns:
+        """From Episodes one by one, all of that namespace."""
+        rows = [
+            (one.id, int(one.source.kind), one.source.name, one.conversation, one.position, one.speaker, one.text,
+             one.told_at, one.external_id, one.recorded_at, one.seq, one.archived_seq)
+            for one in episodes
+        ]  # fmt: skip
+        return cls(namespace, *zip(*rows, strict=True)) if rows else cls(namespace)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -72,7 +72,7 @@ def document_terms(text: str, context: str = "", language: str = "english") -> S
     """
     said = terms(text, language)
     frequency: dict[int, int] = {}
-    for term in chain(said, _context_terms(context, language)):
+    for term in chain(said, context_terms(context, language)):
         frequency[term] = frequency.get(term, 0) + 1
     discount = K1 * (1 - B + B * len(said) / AVERAGE_TERMS)
     weights = {count: count * (K1 + 1) / (count + discount) for count in set(frequency.values())}
@@ -83,7 +83,7 @@ def document_terms(text: str, context: str = "", language: str = "english") -> S
 def documents_terms(texts: Sequence[str], contexts: Sequence[str], language: str = "english") -> list[Sparse]:
     """`document_terms` of each text with its context: the same, by arithmetic over all of them at once."""
     said = [terms(text, language) for text in texts]
-    known = [_context_terms(context, language) for context in contexts]
+    known = [context_terms(context, language) for context in contexts]
     rows = np.repeat(np.arange(len(said)), [len(one) + len(more) for one, more in zip(said, known, strict=True)])
     found = chain.from_iterable(chain.from_iterable(zip(said, known, strict=True)))
     # A text and a term in one number: sorted, those of a text stand together, and its terms rise.
@@ -239,8 +239,8 @@ _terms_in = lru_cache(maxsize=64)(_Terms)
 
 
 @lru_cache(maxsize=4096)
-def _context_terms(context: str, language: str) -> tuple[int, ...]:
-    """The terms of a context, which many Episodes share: one speaker, one day."""
+def context_terms(context: str, language: str = "english") -> tuple[int, ...]:
+    """The terms of a context as `episode_context` gives it; many Episodes share one: a speaker and a day."""
     return tuple(terms(context, language))
 
 

@@ -9,8 +9,11 @@
 - *speaker*: 1 where the query names the one who said it.
 - *statement*: the share of its Concepts that state something and do not ask.
 - *length*: the logarithm of how many terms it has.
+- *salience*: how much it says that few others say, and first (`memory.salience`).
+- *time*: how near to a period that the query names it was told (`memory.when`).
 - *expected*: 1 where the query asks for a time or an amount and the Episode holds one.
 - *conversation*: how well the others of its conversation match, the best three of them.
+- *graph*: its share of walks over what Episodes mention and over Facts (`memory.graph`).
 - *feedback*: how much it says of what the first hits have in common, after the relevance model of Lavrenko and Croft
   (SIGIR 2001).
 
@@ -98,6 +101,13 @@ class Pool:
                     span = encoded[self.columns.start_bytes[row] : self.columns.end_bytes[row]]
                     states[row] = not asks(span.decode())
         return states
+
+    @cached_property
+    def topics(self) -> Float32:
+        """Shape [e, dimensions]: the mean of the vectors of each Episode's Concepts, at unit length or 0."""
+        means = np.add.reduceat(self.columns.vectors, self.first_row)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.maximum(lengths, 1e-9), np.float32)
 
     def best(self, per_concept: Float64) -> Float64:
         """Shape [e]: the highest value among the Concepts of each Episode."""

@@ -9,7 +9,8 @@ by place: so a ranking never depends on the order in which candidates were found
 
 `apart` then lets a candidate down for each one beside it, or of its group, that is ranked above: what stands together
 says much the same, and room is left for what else bears on the question. It is maximal marginal relevance (Carbonell
-and Goldstein, SIGIR 1998) with neighbourhood for similarity.
+and Goldstein, SIGIR 1998) with neighbourhood for similarity, which needs no vectors. `diverse` is the same with the
+paper's similarity: a candidate is let down by how like it is to the one ranked above that it is most like.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.nouns import Float64, Int64
+from core.nouns import Float32, Float64, Int64
 
 RRF_K = 60
 """The constant of the paper: how little the very first ranks stand out."""
@@ -122,6 +123,27 @@ def apart(
             if other in before:
                 before[other] += 1
         taken[group] += 1
+    return order
+
+
+def diverse(
+    scores: Float64, vectors: Float32, penalty: float, among: Iterable[int], most: int | None = None
+) -> list[tuple[int, float]]:
+    """The first `most` of `among` in their order, each with its likeness to the one before it that it is most like.
+
+    Likeness is the cosine, 0 where that is negative and for the first. It takes `penalty` times as much off a score.
+    `vectors` is [candidates, dimensions], of unit length. Ties go by place. Takes time by their number times `most`.
+    """
+    places = np.array(sorted(among), np.int64)
+    likeness = np.zeros(len(places))
+    left = np.ones(len(places), bool)
+    order: list[tuple[int, float]] = []
+    for _ in range(len(places) if most is None else min(most, len(places))):
+        # The first of those that are highest: `places` ascends.
+        best = int(np.argmax(np.where(left, scores[places] - penalty * likeness, -np.inf)))
+        order.append((int(places[best]), float(likeness[best])))
+        left[best] = False
+        likeness = np.maximum(likeness, vectors[places] @ vectors[places[best]])
     return order
 
 

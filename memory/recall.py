@@ -22,6 +22,7 @@ from itertools import compress
 
 import numpy as np
 
+from core.clock import Micros
 from core.errors import FailedPrecondition, InvalidArgument
 from core.nouns import (
     AsOf,
@@ -40,9 +41,12 @@ from core.windows import beside
 from memory.analysis import idf, name_terms, named_speakers, query_terms, without_names
 from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
-from memory.fusion import Channel, Contribution, apart, fuse
+from memory.fusion import Channel, Contribution, apart, diverse, fuse
+from memory.graph import About, facts_about, graph_channel
 from memory.recipes import Recipe, recipe_named
+from memory.salience import salience_channel
 from memory.votes import vote_channel, votes
+from memory.when import time_channel
 
 BYTES_PER_TOKEN = 4
 """What a token budget counts: close to the rate of common tokenisers on English, and the same for every model."""
@@ -59,6 +63,8 @@ class RecallQuery:
     """Shape [dimensions]: the vector of `dense_text`; None leaves the dense channel out."""
     recipe: str = ""
     as_of: AsOf = AsOf()
+    asked_at: Micros | None = None
+    """What "last summer" in the text is counted from; None leaves such words unread."""
     where: EpisodeFilter = EpisodeFilter()
     limit: int = 10
     offset: int = 0
@@ -127,18 +133,22 @@ class Ranking:
         places: list[int] = np.flatnonzero(allowed).tolist()
         return places
 
-    def _order(self, allowed: Sequence[int], most: int | None) -> list[tuple[int, int, int]]:
-        pool, recipe = self.judged.pool, self.recipe
+    def _order(self, allowed: Sequence[int], most: int | None) -> list[tuple[int, list[Contribution]]]:
+        """Places, best first, each with what it lost to those before it."""
+        pool, recipe, scores = self.judged.pool, self.recipe, self.parts.sum(axis=0)
+        if recipe.mmr:
+            by_likeness = diverse(scores, pool.topics, recipe.mmr, allowed, most)
+            return [(place, _lost("mmr", like, recipe.mmr)) for place, like in by_likeness]
         groups = pool.conversations.tolist() if recipe.spread else ()
-        return apart(self.parts.sum(axis=0), pool.beside, recipe.apart, allowed, groups, recipe.spread, most)
+        return [
+            (place, _lost("apart", crowded, recipe.apart) + _lost("spread", told, recipe.spread))
+            for place, crowded, told in apart(scores, pool.beside, recipe.apart, allowed, groups, recipe.spread, most)
+        ]
 
-    def _hit(self, place: int, crowded: int, told: int) -> RecallHit:
+    def _hit(self, place: int, lost: Sequence[Contribution]) -> RecallHit:
         raw = (float(channel.scores[place]) for channel in self.channels)
         why = list(map(Contribution, (one.name for one in self.channels), raw, self.parts[:, place].tolist()))
-        if crowded:
-            why.append(Contribution("apart", crowded, -self.recipe.apart * crowded))
-        if told and self.recipe.spread:
-            why.append(Contribution("spread", told, -self.recipe.spread * told))
+        why += lost
         return RecallHit(
             self.judged.pool.episodes[place],
             self.judged.concept(place),
@@ -198,17 +208,29 @@ class Recall:
         weights, known_terms = self._term_weights(query)
         found = self._searched(query, recipe, vector, weights)
         voted = self._votes(query, recipe, vector)
-        candidates = {hit.episode_id for hits in found for hit in hits} | voted.keys()
+        about = About()
+        if recipe.graph:
+            about = facts_about(self._record, query.namespace, query.text, weights, query.as_of)
+        candidates = {hit.episode_id for hits in found for hit in hits} | voted.keys() | about.sources
         pool = self._pool(query, recipe, candidates | set(also))
         if not pool.episodes:
             return RecallResult(known_terms=known_terms, recipe=recipe.name)
         judged = Judged(pool, recipe, query.text, vector, weights)
         channels = judged.channels(self._named(query, recipe))
+        if recipe.time:
+            channels += time_channel(recipe.time, query.text, query.asked_at, pool.episodes, said=recipe.dates_said)
+        if recipe.salience:
+            ids = pool.episodes.ids if recipe.uses else []
+            channels.append(salience_channel(recipe.salience, pool, self._record.keepings(query.namespace, ids)))
         if voted:
             channels.append(vote_channel(recipe.summary, pool.episodes.ids, voted))
         parts = fuse(recipe.fusion, channels)
         if recipe.conversation:
             channels.append(judged.conversation(parts.sum(axis=0)))
+            parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
+        if recipe.graph:
+            mentioned = self._record.mentioned_in(query.namespace, pool.episodes.ids, query.as_of)
+            channels.append(graph_channel(recipe.graph, parts.sum(axis=0), pool.episodes.ids, mentioned, about))
             parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
         if recipe.feedback:
             shares = judged.feedback_terms(parts.sum(axis=0), weights)
@@ -230,8 +252,8 @@ class Recall:
         self, query: RecallQuery, recipe: Recipe, vector: Float32 | None, weights: Mapping[int, float]
     ) -> list[list[ScoredConcept]]:
         found = []
-        # Not the offset: all pages of a query are cut from one ranking.
-        limit = max(recipe.candidates, query.limit)
+        # Neither the page's size nor its place: all pages of a query are cut from one ranking.
+        limit = recipe.candidates
         scope = (limit, query.where, query.as_of)
         archived = archived_since(self._record, query.namespace, query.where, query.as_of)
         if vector is not None and recipe.dense:
@@ -290,6 +312,10 @@ def _checked(query: RecallQuery) -> Float32 | None:
     if not math.isfinite(length) or length == 0:
         raise InvalidArgument(f"the vector's length is {length}; it must be finite and not 0", field="vector")
     return vector / np.float32(length)
+
+
+def _lost(name: str, raw: float, weight: float) -> list[Contribution]:
+    return [Contribution(name, raw, -weight * raw)] if raw and weight else []
 
 
 def _anybody(where: EpisodeFilter) -> EpisodeFilter:

@@ -6,8 +6,10 @@ MiniLM's vectors; `sapience bench locomo` measures them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from core.errors import InvalidArgument
 from memory.expected import asks_for_several
@@ -21,7 +23,7 @@ class Recipe:
     fusion: str = "zscore"
     """"zscore" or "rrf": see `memory.fusion`."""
     candidates: int = 30
-    """How many Concepts each of the two searches brings in, or as many as a page holds if that is more."""
+    """How many Concepts each of the two searches brings in: with the turns beside them, all that can be found."""
     dense: float = 1.0
     """Weight of the cosine with the query's vector."""
     sparse: float = 1.0
@@ -38,10 +40,20 @@ class Recipe:
     """Weight of being said by someone whom the query names."""
     statement: float = 0.6
     """Weight of stating rather than asking: a question repeats the words that an answer has to hold."""
-    length: float = 0.4
-    """Weight of saying much: a turn of many different words holds answers more often than "Wow, great!"."""
+    length: float = 0.0
+    """Weight of saying much; salience weighs the words as well."""
+    salience: float = 0.6
+    """Weight of saying much that few others say, and first: an answer is rather there than in "Wow, great!"."""
+    uses: bool = False
+    """Whether being cited before counts as salient; asks the record of each candidate."""
     expected: float = 0.6
     """Weight of holding a time or an amount, where the query asks for one."""
+    time: float = 1.5
+    """Weight of being told in, or near, a period that the query names: "in May 2023" (`memory.when`)."""
+    dates_said: bool = False
+    """Whether a date that an Episode names counts as well as when it was told; each candidate is read for it."""
+    graph: float = 0.0
+    """Weight of what hangs together with the first candidates and with whom the query names (`memory.graph`)."""
     feedback: float = 0.4
     """Weight of the words that the first hits share (pseudo-relevance feedback)."""
     conversation: float = 0.3
@@ -52,6 +64,9 @@ class Recipe:
     """What a hit loses for each turn beside it that is ranked above."""
     spread: float = 0.0
     """What a hit loses for each hit of its conversation that is ranked above."""
+    mmr: float = 0.0
+    """What a hit loses for being like one that is ranked above: all of it for a cosine of 1, nothing for 0. Where it is
+    not 0, it stands in the place of `apart` and `spread`."""
     strip_names: bool = True
     """Whether speakers' names are taken out of the query before it is encoded."""
     rerank: float = 0.0
@@ -69,13 +84,15 @@ class Recipe:
 
 
 _SEARCHED = Recipe(
-    "", window=0, speaker=0, statement=0, length=0, expected=0, feedback=0, conversation=0, apart=0
+    "", window=0, speaker=0, statement=0, salience=0, expected=0, time=0, feedback=0, conversation=0, apart=0
 )  # what the searches find and nothing more: to see what the rest adds
 
 # For questions that ask for several things. Many turns hold a part of the answer, in words of their own: the vector
 # counts more, and the turns beside less.
 _SEVERAL = Recipe("default", dense=1.5, sparse=0.7, neighbours=0.4, speaker=1.5, spread=0.1)
 _DEFAULT = Recipe("default", several=_SEVERAL)
+# What reads more of the record, and finds no more in conversations: for memories of many names, Facts and dates.
+_THOROUGH: Mapping[str, Any] = {"graph": 0.5, "dates_said": True, "uses": True}
 
 RECIPES = MappingProxyType(
     {
@@ -83,6 +100,9 @@ RECIPES = MappingProxyType(
         for recipe in (
             _DEFAULT,
             replace(_DEFAULT, name="reranked", rerank=1.5, several=replace(_SEVERAL, rerank=1.5)),
+            replace(_DEFAULT, name="graph", **_THOROUGH, several=replace(_SEVERAL, **_THOROUGH)),
+            # For a store with many copies of one thing, and small budgets: no hit says what one before it said.
+            replace(_DEFAULT, name="diverse", mmr=2.0, several=replace(_SEVERAL, mmr=2.0)),
             replace(_SEARCHED, name="dense", sparse=0),
             replace(_SEARCHED, name="sparse", dense=0),
             replace(_SEARCHED, name="rrf", fusion="rrf"),

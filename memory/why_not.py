@@ -79,7 +79,7 @@ def why_not(record: Record, recall: Recall, query: RecallQuery, episode_id: str)
     judged = WhyNot(Kept.RANKED_BELOW, "", rank, len(ranked), ranked[rank - 1], page)
     if episode_id not in candidates:
         message = (
-            f"no search brings it in among its first {max(forced.recipe.candidates, query.limit)} Concepts, and it "
+            f"no search brings it in among its first {forced.recipe.candidates} Concepts, and it "
             f"stands beside no Episode that one does; had one, it would be ranked {rank} of {len(ranked)}"
         )
         return replace(judged, kept=Kept.NOT_SEARCHED, message=message)

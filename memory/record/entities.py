@@ -219,6 +219,18 @@ class EntityRules(NumberedRecord, ABC):
 
         return self._store.read(work)
 
+    def mentioned_in(self, namespace: str, episode_ids: Sequence[str], as_of: AsOf = AsOf()) -> dict[str, list[Entity]]:
+        def work(tx: Transaction) -> dict[str, list[Entity]]:
+            held = held_of(tx, namespace)
+            whole = self._whole(tx, held, as_of)
+            found: dict[str, dict[str, Entity]] = {}
+            for episode_id, entity in tx.mentioned_in(held, episode_ids):
+                shown = whole.shown(entity)
+                found.setdefault(episode_id, {})[shown.id] = shown
+            return {one: [entities[key] for key in sorted(entities)] for one, entities in found.items()}
+
+        return self._store.read(work)
+
     def _whole(self, tx: Transaction, held: Held, as_of: AsOf) -> Merged:
         """What is merged as of a commit; put together once for each state of the merges."""
         if not held.merges:

@@ -62,6 +62,10 @@ class EntitySteps(Protocol):
         """As `Record.mentions`, of any of these Entities; spans in order."""
         ...
 
+    def mentioned_in(self, held: Held, episode_ids: Sequence[str]) -> list[tuple[str, Entity]]:
+        """The Episodes that mention any, each with every Entity that it mentions, once; in any order."""
+        ...
+
     def merges(self, held: Held) -> list[Merge]:
         """All of them, undone ones too, by seq."""
         ...

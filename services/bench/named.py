@@ -20,6 +20,7 @@ def run_named(
     neo4j: str = "",
     n: int = 10_000,
     kills: int = 100,
+    recipe: str = "",
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
     from services.bench import bitemporal, dream, forget, kill, locomo, memory, rpc, sample
@@ -29,7 +30,7 @@ def run_named(
         "dream": lambda: dream.run(_needed(data, name), seed),
         "forget": lambda: forget.run(_needed(data, name), seed),
         "kill": lambda: kill.run(seed, kills),
-        "locomo": lambda: locomo.run(_needed(data, name), seed),
+        "locomo": lambda: locomo.run(_needed(data, name), seed, recipe),
         "memory": lambda: memory.run(seed, n, neo4j),
         "rpc": lambda: rpc.run(seed, seconds),
         "sample": lambda: sample.run(_needed(data, name), seed),

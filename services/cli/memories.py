@@ -67,7 +67,9 @@ def recall(
     as_of: AsOf = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 10,
     speaker: Annotated[list[str] | None, typer.Option(help="Only what they said; may be given several times.")] = None,
-    recipe: Annotated[str, typer.Option(help="How to search: default, reranked, dreams, dense, sparse, rrf.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="How to search: default, reranked, graph, diverse, dreams, dense, sparse, rrf.")
+    ] = "",
     why_not: Annotated[str, typer.Option(metavar="EPISODE", help="Say why this Episode is not found.")] = "",
     as_json: AsJson = False,
 ) -> None:

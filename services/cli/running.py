@@ -96,6 +96,7 @@ def bench(
     seconds: Annotated[float, typer.Option(help="How long each part measures.")] = 3.0,
     histories: Annotated[int, typer.Option(min=1, help="How many histories bitemporal writes.")] = 10_000,
     kills: Annotated[int, typer.Option(min=1, help="How often kill kills.")] = 100,
+    recipe: Annotated[str, typer.Option(help="The recipe that locomo measures.")] = "",
     neo4j: Annotated[
         str,
         typer.Option(
@@ -124,5 +125,6 @@ def bench(
             neo4j=neo4j,
             n=n,
             kills=kills,
+            recipe=recipe,
         )
     )

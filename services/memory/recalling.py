@@ -151,6 +151,7 @@ def wanted(query: Query, scope: Scope, space: Space, vector: Float32 | None) -> 
         dense_vector=vector,
         recipe=query.recipe.name,
         as_of=AsOf(LATEST, as_of.told_by, as_of.seq),
+        asked_at=min(as_of.valid_at, as_of.told_by),
         where=query.where,
         limit=query.limit,
         offset=query.offset,

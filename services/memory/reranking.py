@@ -59,7 +59,7 @@ async def search(
 ) -> RecallResult:
     """One page of the ranking whose first `depth` hits are reranked. `run` searches, without blocking.
 
-    The ranking is read in blocks of one size, whatever page is asked for: a deeper search may rank differently.
+    Read in blocks, the first of which holds all that is reranked.
     """
     block = max(depth, query.limit)
     first, last = query.offset // block, (query.offset + query.limit - 1) // block

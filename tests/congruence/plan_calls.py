@@ -47,6 +47,7 @@ def entity_calls(record: Record, new: str, page: int) -> Calls:
         "entities": lambda: record.entities("a", AsOf(), 2, f"{new} ens"),
         "mentions": lambda: record.mentions("a", one, AsOf(), page),
         "mentions, next page": lambda: record.mentions("a", one, AsOf(), page, (T0 - 1, "")),
+        "mentioned_in": lambda: record.mentioned_in("a", ids),
         "merge_entities": merge,
         "merge_entities, of new ones": lambda: record.merge_entities("a", three, f"{new} ent four", make=True),
         "merges": lambda: record.merges("a"),

@@ -106,6 +106,24 @@ def test_an_episode_is_read_once_and_what_it_says_is_there(record: Record) -> No
     assert [one.spans for one in record.mentions("a", "Nora", NOW, 10)] == [(), ()]  # she speaks
 
 
+def test_what_many_episodes_mention_is_read_at_once(record: Record) -> None:
+    first, second, third = remember(record, "Anna and Bruno.", "Anna, Anna!", "nobody")
+    record.write_extracted("a", VERSION, [extracted(first, "Anna", "Bruno"), extracted(second, "Anna")])
+    before = AsOf(seq=record.seq())
+    found = record.mentioned_in("a", [third, first, second, "unknown"])
+    assert {one: [entity.name for entity in entities] for one, entities in found.items()} == {
+        first: sorted(["Anna", "Bruno"], key=lambda name: record.entity("a", name).entity.id),
+        second: ["Anna"],
+    }
+    assert record.mentioned_in("a", []) == {}
+    record.merge_entities("a", "Anna", "Bruno")
+    (anna,) = record.mentioned_in("a", [first])[first]
+    assert anna == record.entity("a", "Bruno").entity
+    assert record.mentioned_in("a", [first, second], before) == {one: found[one] for one in (first, second)}
+    record.create_namespace("b")
+    assert record.mentioned_in("b", [first]) == {}
+
+
 def test_reading_again_writes_no_fact_twice_and_replaces_mentions(record: Record) -> None:
     (first,) = remember(record, "I live in Rome. Anna said so.", speaker="Nora")
     assert read_all(record) == 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.nouns import Float64, Int64
-from memory.fusion import Channel, apart, fuse, ranked, reciprocal_rank, zscore
+from memory.fusion import Channel, apart, diverse, fuse, ranked, reciprocal_rank, zscore
 
 METHODS = ("zscore", "rrf")
 CANDIDATES = 8
@@ -125,3 +125,24 @@ def test_apart_takes_the_best_that_is_left(scores: Float64, penalty: float, spre
         assert (near, grouped) == before(place)
         taken.append(place)
     assert set(taken) == among
+
+
+@given(columns(), st.sampled_from([0.0, 0.5, 4.0]), st.data())
+def test_diverse_takes_what_is_best_and_unlike_the_rest(scores: Float64, penalty: float, data: st.DataObject) -> None:
+    among = data.draw(st.sets(st.sampled_from(range(len(scores)))))
+    angles = data.draw(st.lists(st.sampled_from([0, 1, 2, 3]), min_size=len(scores), max_size=len(scores)))
+    vectors = np.eye(4, dtype=np.float32)[angles]  # alike, or at right angles: exact
+    taken: list[int] = []
+    for place, likeness in diverse(scores, vectors, penalty, among):
+        like = {one: float(any(angles[one] == angles[other] for other in taken)) for one in among - {*taken}}
+        assert place == min(like, key=lambda one: (penalty * like[one] - scores[one], one))
+        assert likeness == like[place]
+        taken.append(place)
+    assert set(taken) == among
+
+
+def test_diverse_ends_where_it_is_told_to() -> None:
+    vectors = np.array([[1, 0], [1, 0], [0.6, 0.8], [-1, 0]], np.float32)
+    order = diverse(np.array([9.0, 8.5, 8.0, 1.0]), vectors, 2.0, range(4), 3)
+    assert [place for place, _ in order] == [0, 2, 1]
+    assert [likeness for _, likeness in order] == pytest.approx([0, 0.6, 1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,15 +25,6 @@ def episodes(draw: st.DrawFn) -> list[Episode]:
     ]  # fmt: skip
 
 
-def columns_of(told: Sequence[Episode]) -> EpisodeColumns:
-    rows = [
-        (one.id, int(one.source.kind), one.source.name, one.conversation, one.position, one.speaker, one.text,
-         one.told_at, one.external_id, one.recorded_at, one.seq, one.archived_seq)
-        for one in told
-    ]  # fmt: skip
-    return EpisodeColumns("a", *zip(*rows, strict=True)) if rows else EpisodeColumns("a")
-
-
 ends = st.builds(Interval, st.none() | MOMENTS, st.none() | MOMENTS.map(lambda end: end + 5))
 
 
@@ -47,7 +36,7 @@ ends = st.builds(Interval, st.none() | MOMENTS, st.none() | MOMENTS.map(lambda e
     st.builds(AsOf, MOMENTS, MOMENTS, MOMENTS),
 )
 def test_columns_say_what_the_episodes_say(told: list[Episode], where: EpisodeFilter, as_of: AsOf) -> None:
-    columns = columns_of(told)
+    columns = EpisodeColumns.of("a", told)
     assert list(columns) == told
     assert columns.allowed(where, as_of).tolist() == [where.allows(one, as_of) for one in told]
     assert columns.archived(as_of).tolist() == [one.archived(as_of) for one in told]
@@ -72,7 +61,7 @@ def test_before_is_the_one_right_before_and_nobody_where_that_is_not_there() -> 
 
 
 def test_a_window_is_read_by_the_id_of_its_centre() -> None:
-    told = columns_of([Episode(f"e{n}", "a", Source(SourceKind.TESTIMONY, "s"), "c", n, "", str(n), 0, "", 0, 1)
+    told = EpisodeColumns.of("a", [Episode(f"e{n}", "a", Source(SourceKind.TESTIMONY, "s"), "c", n, "", str(n), 0, "", 0, 1)
                        for n in range(3)])  # fmt: skip
     windows = windows_of(told, [10, 11, 12], [[12, 10], [11]], [12, 11])
     assert {centre: [one.text for one in near] for centre, near in windows.items()} == {"e2": ["2", "0"], "e1": ["1"]}

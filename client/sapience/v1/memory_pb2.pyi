@@ -815,9 +815,10 @@ class ChannelScore(_message.Message):
     RAW_FIELD_NUMBER: _builtins.int
     FUSED_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
-    """The channel: "dense", "sparse", "neighbours", "reply", "speaker", "statement", "length", "expected",
-    "conversation", "feedback", "summary", "rerank", or what the hit lost: "apart" to those beside it, "spread" to those
-    of its conversation; "shift" brings the others to the scale of "rerank".
+    """The channel: "dense", "sparse", "neighbours", "reply", "speaker", "statement", "length", "expected", "time",
+    "salience", "graph", "conversation", "feedback", "summary", "rerank", or what the hit lost: "apart" to those beside
+    it, "spread" to those of its conversation, "mmr" to the one that it is most like; "shift" brings the others to the
+    scale of "rerank".
     """
     raw: _builtins.float
     """As the channel measured it: a cosine, a BM25 sum."""

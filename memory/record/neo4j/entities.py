@@ -146,6 +146,17 @@ class Entities(Facts):
             for row in found
         ]
 
+    def mentioned_in(self, held: Held, episode_ids: Sequence[str]) -> list[tuple[str, Entity]]:
+        query = """
+            MATCH (e:Episode)-[:MENTIONS]->(x:Entity) USING INDEX SEEK e:Episode(id)
+            WHERE e.id IN $ids AND e.namespace = $key
+            WITH DISTINCT e, x
+            RETURN collect([e.id, x.id, x.name]) AS found
+        """
+        row = self._one(query, ids=list(episode_ids), key=held.key)
+        assert row is not None  # `collect` has one row, also of nothing
+        return [(episode_id, Entity(key, name)) for episode_id, key, name in row["found"]]
+
     def merges(self, held: Held) -> list[Merge]:
         query = f"MATCH (m:Merge) WHERE m.namespace = $key AND m.seq IS NOT NULL {_MERGE}"
         return [rows.merge_from(row) for row in self._all(query, key=held.key)]

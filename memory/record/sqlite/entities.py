@@ -113,6 +113,15 @@ class Entities(Facts):
                 spans[episode].append((start, end))
         return [Mention(rows.episode_from(held.name, row), tuple(spans[row["key"]])) for row in page]
 
+    def mentioned_in(self, held: Held, episode_ids: Sequence[str]) -> list[tuple[str, Entity]]:
+        query = f"""
+            SELECT DISTINCT e.id AS episode_id, x.id, x.name
+            FROM episode e CROSS JOIN mention m ON m.episode = e.key CROSS JOIN entity x ON x.key = m.entity
+            WHERE +e.namespace = ? AND e.id IN {GIVEN}
+        """
+        found = self._db.execute(query, (held.key, json.dumps(list(episode_ids))))
+        return [(row["episode_id"], Entity(row["id"], row["name"])) for row in found]
+
     def merges(self, held: Held) -> list[Merge]:
         query = """
             SELECT m.*, k.id AS kept_id, k.name AS kept_name, o.id AS merged_id, o.name AS merged_name
