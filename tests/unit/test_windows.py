@@ -61,8 +61,8 @@ def test_before_is_the_one_right_before_and_nobody_where_that_is_not_there() -> 
 
 
 def test_a_window_is_read_by_the_id_of_its_centre() -> None:
-    told = EpisodeColumns.of("a", [Episode(f"e{n}", "a", Source(SourceKind.TESTIMONY, "s"), "c", n, "", str(n), 0, "", 0, 1)
-                       for n in range(3)])  # fmt: skip
+    source = Source(SourceKind.TESTIMONY, "s")
+    told = EpisodeColumns.of("a", (Episode(f"e{n}", "a", source, "c", n, "", str(n), 0, "", 0, 1) for n in range(3)))
     windows = windows_of(told, [10, 11, 12], [[12, 10], [11]], [12, 11])
     assert {centre: [one.text for one in near] for centre, near in windows.items()} == {"e2": ["2", "0"], "e1": ["1"]}
     assert len(windows_of(EpisodeColumns("a"), [], [], [])) == 0
