@@ -32,6 +32,8 @@ class DreamKind(IntEnum):
     """Which questions were answered from evidence, by what they ask for."""
     STRENGTHENING = 5
     """Episodes that are cited together again and again: kept longer."""
+    ALIASES = 6
+    """Names that mean the same: their Entities are merged, which rewrites nothing."""
 
 
 class DreamState(IntEnum):
@@ -119,7 +121,15 @@ class AddUses:
     used_at: Micros
 
 
-Action = Write | Archive | AddUses
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Make two Entities one, shown by the name of `kept`. Both by their ids."""
+
+    kept: str
+    merged: str
+
+
+Action = Write | Archive | AddUses | Join
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,8 @@ class Proposal:
     actions: tuple[Action, ...] = ()
     facts: tuple[str, ...] = ()
     """The Facts that it rests on."""
+    entities: tuple[str, ...] = ()
+    """The Entities that it is about, the fuller name first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,14 @@ class UsesAdded:
     after: Micros
 
 
-Inverse = Written | Archived | UsesAdded
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Takes a `Join` back: undo the merge, if nobody has."""
+
+    merge_id: str
+
+
+Inverse = Written | Archived | UsesAdded | Joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +315,10 @@ class DreamRecord(Protocol):
         """By ordinal; only those in one of the states, if any are given."""
         ...
 
-    def changes_applied(self, namespace: str, kind: DreamKind) -> list[Change]:
-        """Those of any Dream that are applied and not undone."""
+    def changes_of_kind(
+        self, namespace: str, kind: DreamKind, state: ChangeState = ChangeState.APPLIED
+    ) -> list[Change]:
+        """Those of any Dream that are in this state now."""
         ...
 
     def facts_by_id(self, namespace: str, ids: Sequence[str]) -> dict[str, Fact]:

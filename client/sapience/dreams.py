@@ -17,6 +17,7 @@ class DreamKind(StrEnum):
     CONTRADICTIONS = "contradictions"
     PROCEDURES = "procedures"
     STRENGTHENING = "strengthening"
+    ALIASES = "aliases"
 
 
 class DreamState(StrEnum):
@@ -54,6 +55,7 @@ class Sign(StrEnum):
     ADDED = "added"
     ARCHIVED = "archived"
     STRENGTHENED = "strengthened"
+    MERGED = "merged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,20 @@ class Dream:
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """One line of a diff: an Episode, or a Fact. `uses` is how many a STRENGTHENED one gets."""
+    """One line of a diff: an Episode, a Fact or a name.
+
+    `uses` is how many a STRENGTHENED one gets, `same_as` the name that a MERGED one means from then on. A name was
+    told at no one time.
+    """
 
     sign: Sign
     episode_id: str
     fact_id: str
     text: str
     speaker: str
-    told_at: datetime
+    told_at: datetime | None
     uses: int
+    same_as: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from core.dreams import AT_WORK, Change, ChangeState, Dream, DreamKind, DreamState, Write
-from core.nouns import PerceivedEpisode
+from core.entities import Mention
+from core.nouns import AsOf, PerceivedEpisode
 from core.ports import Record
+from memory.dreams.aliases import MOST_MENTIONS, in_question
 from memory.dreams.material import Material, Told
 from memory.dreams.proposing import Proposed, propose
 from memory.dreams.writing import written
 
 PAGE = 512
+MOST_NAMES = 20_000
+"""Names of Entities that are looked through for those that may mean the same."""
 
 
 class Dreaming:
@@ -87,13 +91,17 @@ class Dreaming:
             told += page
             if page:
                 end = (page[-1].episode.seq, page[-1].id)
-        strengthened = self._record.changes_applied(namespace, DreamKind.STRENGTHENING)
+        strengthened = self._record.changes_of_kind(namespace, DreamKind.STRENGTHENING)
+        declined = self._record.changes_of_kind(namespace, DreamKind.ALIASES, ChangeState.DECLINED)
         material = Material.of(
             namespace,
             told,
             facts=self._record.facts(namespace),
             policies=self._record.policies(namespace),
             credited=((one.proposal.reads[0], answer) for one in strengthened for answer in one.proposal.reads[1:]),
+            named=self._named(namespace) if DreamKind.ALIASES in dream.kinds else {},
+            merges=self._record.merges(namespace, undone=True),
+            declined=(frozenset(one.proposal.entities) for one in declined),
         )
         return material, _read_to(dream, end, len(told), more)
 
@@ -107,7 +115,7 @@ class Dreaming:
         found, reached = Proposed((), unseen=dream.kinds), dream
         if read is not None:
             material, reached = read
-            found = propose(material, dream.kinds, dream.budget.changes, in_time)
+            found = propose(material, dream.kinds, dream.budget.changes, in_time, unseen=dream.automatic)
         if not may_go_on():
             return self._record.dream(dream.namespace, dream.id)
         return self._record.propose(
@@ -119,6 +127,10 @@ class Dreaming:
             more=reached.more,
             message=_message(found, reached),
         )
+
+    def _named(self, namespace: str) -> dict[str, list[Mention]]:
+        names = in_question(self._record.entity_names(namespace, MOST_NAMES))
+        return {name: self._record.mentions(namespace, name, AsOf(), MOST_MENTIONS) for name in names}
 
     def _pages(self, namespace: str, after: tuple[int, str], most: int) -> Iterator[list[Told]]:
         left = most

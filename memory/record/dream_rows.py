@@ -21,6 +21,8 @@ from core.dreams import (
     DreamKind,
     DreamState,
     Inverse,
+    Join,
+    Joined,
     Place,
     Proposal,
     SummaryOf,
@@ -30,8 +32,13 @@ from core.dreams import (
 )
 from core.errors import FailedPrecondition, NotFound, SapienceError
 
-_ACTIONS: dict[str, type[Any]] = {"archive": Archive, "add_uses": AddUses}
-_INVERSES: dict[str, type[Any]] = {"written": Written, "archived": Archived, "uses_added": UsesAdded}
+_ACTIONS: dict[str, type[Any]] = {"archive": Archive, "add_uses": AddUses, "join": Join}
+_INVERSES: dict[str, type[Any]] = {
+    "written": Written,
+    "archived": Archived,
+    "uses_added": UsesAdded,
+    "joined": Joined,
+}
 _NAMES = {kind: name for name, kind in (_ACTIONS | _INVERSES).items()}
 
 
@@ -82,6 +89,7 @@ def change_row(change: Change) -> ChangeRow:
         "reason": proposal.reason,
         "score": proposal.score,
         "facts": proposal.facts,
+        "entities": proposal.entities,
         "actions": [_action(one) for one in proposal.actions],
     }
     inverse = _json([_named(one) for one in change.inverse]) if change.inverse else ""
@@ -98,6 +106,7 @@ def change_from(row: ChangeRow) -> Change:
         body["score"],
         tuple(_action_from(*one) for one in body["actions"]),
         tuple(body["facts"]),
+        tuple(body.get("entities", ())),  # of those that were kept before there were any, none
     )
     inverse = json.loads(row.inverse) if row.inverse else []
     return Change(

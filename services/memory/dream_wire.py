@@ -14,7 +14,7 @@ from memory.dreams.work import Dreaming
 from services import wire
 
 _Line = pb.DiffLine
-_SHOWS_WHAT_IT_RESTS_ON = frozenset({DreamKind.DUPLICATES, DreamKind.STRENGTHENING})
+_SHOWS_WHAT_IT_RESTS_ON = frozenset({DreamKind.DUPLICATES, DreamKind.STRENGTHENING, DreamKind.ALIASES})
 """A summary quotes its sources, and a contradiction shows its Facts."""
 
 
@@ -44,7 +44,8 @@ def dream_to(dream: Dream) -> pb.Dream:
 def change_to(record: Record, dreaming: Dreaming, namespace: str, change: Change) -> pb.DreamChange:
     """A change as a diff. What is gone by now has no line. Blocks: it reads the record."""
     proposal = change.proposal
-    wanted = {*proposal.reads, *(one.episode_id for one in proposal.actions if not isinstance(one, Write))}
+    acted_on = {one.episode_id for one in proposal.actions if isinstance(one, Archive | AddUses)}
+    wanted = {*proposal.reads, *acted_on}
     episodes = record.episodes(namespace, sorted(wanted))
     message = pb.DreamChange(
         ordinal=change.ordinal,
@@ -62,7 +63,20 @@ def change_to(record: Record, dreaming: Dreaming, namespace: str, change: Change
         kept = [one for one in proposal.reads if one not in acted and not (strengthened and one == proposal.reads[0])]
         message.lines.extend(_line(_Line.SIGN_KEPT, episodes[one]) for one in kept if one in episodes)
     message.lines.extend(_action_lines(dreaming, namespace, change, episodes))
+    if proposal.kind is DreamKind.ALIASES:
+        message.lines.extend(_name_lines(record, namespace, change))
     return message
+
+
+def _name_lines(record: Record, namespace: str, change: Change) -> list[pb.DiffLine]:
+    """The two names of a merge; none where one of them is gone."""
+    found = record.entities_by_id(namespace, change.proposal.entities)
+    if len(found) < 2:
+        return []
+    kept, merged = (found[one].name for one in change.proposal.entities)
+    return [
+        pb.DiffLine(sign=_Line.SIGN_MERGED if change.proposal.actions else _Line.SIGN_KEPT, text=merged, same_as=kept)
+    ]
 
 
 def _action_lines(

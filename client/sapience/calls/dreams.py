@@ -147,6 +147,7 @@ def _read_line(line: pb.DiffLine) -> types.DiffLine:
         fact_id=line.fact_id,
         text=line.text,
         speaker=line.speaker,
-        told_at=wire.read_moment(line, "told_at"),
+        told_at=wire.read_time(line, "told_at"),
         uses=line.uses,
+        same_as=line.same_as,
     )

@@ -40,6 +40,10 @@ class _DreamKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DreamKind.V
     """Which questions were answered from evidence, by what they ask for: an Episode of kind DREAM."""
     DREAM_KIND_STRENGTHENING: _DreamKind.ValueType  # 5
     """Episodes that are cited together again and again: they are retained longer."""
+    DREAM_KIND_ALIASES: _DreamKind.ValueType  # 6
+    """Names that mean the same: their Entities are merged, which rewrites nothing. In an automatic Dream a merge that is
+    not certain is a finding.
+    """
 
 class DreamKind(_DreamKind, metaclass=_DreamKindEnumTypeWrapper):
     """What a Dream looks for."""
@@ -56,6 +60,10 @@ DREAM_KIND_PROCEDURES: DreamKind.ValueType  # 4
 """Which questions were answered from evidence, by what they ask for: an Episode of kind DREAM."""
 DREAM_KIND_STRENGTHENING: DreamKind.ValueType  # 5
 """Episodes that are cited together again and again: they are retained longer."""
+DREAM_KIND_ALIASES: DreamKind.ValueType  # 6
+"""Names that mean the same: their Entities are merged, which rewrites nothing. In an automatic Dream a merge that is
+not certain is a finding.
+"""
 Global___DreamKind: _TypeAlias = DreamKind  # noqa: Y015
 
 class _DreamState:
@@ -286,6 +294,8 @@ class DiffLine(_message.Message):
         """It leaves the index, and stays whole."""
         SIGN_STRENGTHENED: DiffLine._Sign.ValueType  # 4
         """It is counted as used more often."""
+        SIGN_MERGED: DiffLine._Sign.ValueType  # 5
+        """It is a name, and means the same as `same_as` from then on."""
 
     class Sign(_Sign, metaclass=_SignEnumTypeWrapper):
         """What becomes of it."""
@@ -300,6 +310,8 @@ class DiffLine(_message.Message):
     """It leaves the index, and stays whole."""
     SIGN_STRENGTHENED: DiffLine.Sign.ValueType  # 4
     """It is counted as used more often."""
+    SIGN_MERGED: DiffLine.Sign.ValueType  # 5
+    """It is a name, and means the same as `same_as` from then on."""
 
     SIGN_FIELD_NUMBER: _builtins.int
     EPISODE_ID_FIELD_NUMBER: _builtins.int
@@ -308,10 +320,11 @@ class DiffLine(_message.Message):
     SPEAKER_FIELD_NUMBER: _builtins.int
     TOLD_AT_FIELD_NUMBER: _builtins.int
     USES_FIELD_NUMBER: _builtins.int
+    SAME_AS_FIELD_NUMBER: _builtins.int
     sign: Global___DiffLine.Sign.ValueType
     """What becomes of it."""
     episode_id: _builtins.str
-    """The Episode; for one that is to be added, the id that it will have. Empty where it is a Fact."""
+    """The Episode; for one that is to be added, the id that it will have. Empty where it is a Fact or a name."""
     fact_id: _builtins.str
     """The Fact; empty where it is an Episode."""
     text: _builtins.str
@@ -320,9 +333,11 @@ class DiffLine(_message.Message):
     """Who said it; may be empty."""
     uses: _builtins.int
     """How many uses are added; for SIGN_STRENGTHENED."""
+    same_as: _builtins.str
+    """The name that is shown for both; for SIGN_MERGED, and where a finding says that two names may be one."""
     @_builtins.property
     def told_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was told."""
+        """When it was told; absent for a name."""
 
     def __init__(
         self,
@@ -334,10 +349,11 @@ class DiffLine(_message.Message):
         speaker: _builtins.str = ...,
         told_at: _timestamp_pb2.Timestamp | None = ...,
         uses: _builtins.int = ...,
+        same_as: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["told_at", b"told_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_id", b"episode_id", "fact_id", b"fact_id", "sign", b"sign", "speaker", b"speaker", "text", b"text", "told_at", b"told_at", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_id", b"episode_id", "fact_id", b"fact_id", "same_as", b"same_as", "sign", b"sign", "speaker", b"speaker", "text", b"text", "told_at", b"told_at", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
