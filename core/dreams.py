@@ -34,6 +34,8 @@ class DreamKind(IntEnum):
     """Episodes that are cited together again and again: kept longer."""
     ALIASES = 6
     """Names that mean the same: their Entities are merged, which rewrites nothing."""
+    FACTS = 7
+    """Facts that a language model reads in what was told, where one is set up to."""
 
 
 class DreamState(IntEnum):
@@ -129,7 +131,27 @@ class Join:
     merged: str
 
 
-Action = Write | Archive | AddUses | Join
+@dataclass(frozen=True, slots=True)
+class Assert:
+    """Assert a Fact that an Episode states. Its names and words are places in that Episode.
+
+    An empty stretch is the speaker. `named` says whether the object is an Entity, and not words.
+    """
+
+    fact_id: str
+    subject: Place
+    relation: str
+    object: Place
+    named: bool
+    start: Micros | None
+    end: Micros | None
+    precision: int
+    timezone: str
+    trust: float
+    rule: str
+
+
+Action = Write | Archive | AddUses | Join | Assert
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +204,14 @@ class Joined:
     merge_id: str
 
 
-Inverse = Written | Archived | UsesAdded | Joined
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """Takes an `Assert` back: add what undoes the Fact, so that what holds is as before."""
+
+    fact_id: str
+
+
+Inverse = Written | Archived | UsesAdded | Joined | Asserted
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +235,8 @@ class DreamBudget:
     """How many changes it proposes; the surest of each kind first. Findings do not count."""
     seconds: float = 60.0
     """How long it may read and think. Changes that are approved are applied however long that takes."""
+    readings: int = 16
+    """How many Episodes a language model reads, where one is set up to; the next Dream goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +261,10 @@ class Dream:
     """Whether there were more than its budget allows."""
     episodes: int = 0
     """How many Episodes it read."""
+    reader: str = ""
+    """The language model that reads Episodes for Facts; empty while none has."""
+    read_to: tuple[int, str] = (0, "")
+    """The last Episode that it has read, in this Dream or in those before."""
     message: str = ""
     """One line for people."""
     number: int = 0
@@ -268,8 +303,13 @@ class DreamRecord(Protocol):
         episodes: int,
         more: bool,
         message: str = "",
+        reader: str = "",
+        read_to: tuple[int, str] = (0, ""),
     ) -> Dream:
-        """What it found. PROPOSED, or APPROVED where it is automatic, or APPLIED where there is nothing to apply."""
+        """What it found, and how far a `reader` has read, where one took part.
+
+        PROPOSED, or APPROVED where it is automatic, or APPLIED where there is nothing to apply.
+        """
         ...
 
     def approve_dream(self, namespace: str, dream_id: str, ordinals: Collection[int] = ()) -> Dream:

@@ -113,9 +113,14 @@ def _perception(settings: Settings, links: Links) -> Service:
 
 def _memory(settings: Settings, links: Links) -> Service:
     from services import memory
+    from services.memory.modelling import RemoteModel
     from services.memory.perceiving import RemoteEncoder
     from services.memory.reranking import RemoteReranker
 
+    model = None
+    if settings.dream_extractor:
+        named = ModelAddress.parse(settings.dream_extractor, field="SAPIENCE_DREAM_EXTRACTOR")
+        model = RemoteModel(links.to("reasoning"), str(named))
     return memory.service(
         memory.Memory(
             open_record(settings),
@@ -127,6 +132,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             judge=RemoteReranker(links.to("perception")),
             request_keep_days=settings.request_keep_days,
             timezone=settings.timezone if settings.extract else None,
+            model=model,
         )
     )
 

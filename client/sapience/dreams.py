@@ -18,6 +18,7 @@ class DreamKind(StrEnum):
     PROCEDURES = "procedures"
     STRENGTHENING = "strengthening"
     ALIASES = "aliases"
+    FACTS = "facts"
 
 
 class DreamState(StrEnum):
@@ -65,6 +66,7 @@ class DreamBudget:
     episodes: int = 0
     changes: int = 0
     wall: timedelta | None = None
+    readings: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from core.nouns import (
     Fact,
     Float32,
     Keeping,
+    NewFact,
     RelationPolicy,
     SourceKind,
     StoredConcept,
@@ -112,6 +113,8 @@ class Material:
     """Of Entities, those that were undone too."""
     declined: frozenset[frozenset[str]] = frozenset()
     """Pairs of Entities, by their ids, of which somebody declined a merge."""
+    said: Sequence[tuple[Episode, NewFact]] = ()
+    """What a language model read in Episodes for this Dream."""
     namespace: str = ""
     read: frozenset[str] = frozenset()
     """The ids of all Episodes that were read."""
@@ -151,6 +154,25 @@ class Material:
         """The same, but for some of what was told."""
         gone = frozenset(episode_ids)
         return replace(self, evidence=[one for one in self.evidence if one.id not in gone])
+
+    def asserting(self, fact_ids: Collection[str]) -> Material:
+        """The same, with some of what a language model read as Facts."""
+        last = max((one.seq for one in self.facts), default=0)
+        taken = [one for _, one in self.said if one.id in fact_ids]
+        whole = Merged(self.merges)
+        fresh = [whole.fact(self._fact(one, last + place)) for place, one in enumerate(taken, 1)]
+        ordered = sorted([*self.facts, *fresh], key=lambda one: (one.told_at, one.seq, one.id))
+        return replace(self, facts=ordered) if fresh else self
+
+    def _fact(self, told: NewFact, seq: int) -> Fact:
+        def entity(name: str) -> Entity:
+            return Entity(entity_id(self.namespace, name), name)
+
+        target = entity(told.entity) if told.entity is not None else told.literal or ""
+        return Fact(
+            told.id, entity(told.subject), told.relation, target, told.valid, told.told_at, told.told_at, seq,
+            episode_id=told.episode_id, trust=told.trust, rule=told.rule,
+        )  # fmt: skip
 
     def merged(self, joins: Sequence[Join]) -> Material:
         """The same, with some more Entities as one."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from core.dreams import Archive, DreamKind, Join, Proposal
+from core.dreams import Archive, Assert, DreamKind, Join, Proposal
 from memory.dreams.aliases import aliases, only_sure
 from memory.dreams.contradictions import contradictions
 from memory.dreams.duplicates import duplicates
+from memory.dreams.facts import facts
 from memory.dreams.material import Material
 from memory.dreams.procedures import procedures
 from memory.dreams.strengthening import strengthening
@@ -41,6 +42,8 @@ class Proposed:
     """Changes that were found and not proposed: more than the budget allows."""
     unseen: tuple[DreamKind, ...] = ()
     """Kinds that there was no time for."""
+    cut: tuple[DreamKind, ...] = ()
+    """Kinds of which some are `beyond`."""
 
 
 def propose(
@@ -57,7 +60,7 @@ def propose(
     """
     kept: list[Proposal] = []
     beyond, changes = 0, 0
-    late = []
+    late, cut = [], []
     for kind, proposer in PROPOSERS.items():
         if kind not in kinds:
             continue
@@ -70,19 +73,23 @@ def propose(
         findings = [one for one in found if not one.actions]
         wanted = sorted((one for one in found if one.actions), key=lambda one: (-round(one.score, 6), one.reads))
         room = max(0, most - changes)
-        beyond += len(wanted[room:])
+        if len(wanted) > room:
+            beyond += len(wanted) - room
+            cut.append(kind)
         taken = wanted[:room]
         changes += len(taken)
         kept += [*taken, *findings]
         actions = [action for one in taken for action in one.actions]
         material = material.without({one.episode_id for one in actions if isinstance(one, Archive)})
         material = material.merged([one for one in actions if isinstance(one, Join)])
-    return Proposed(tuple(kept), beyond, tuple(late))
+        material = material.asserting({one.fact_id for one in actions if isinstance(one, Assert)})
+    return Proposed(tuple(kept), beyond, tuple(late), tuple(cut))
 
 
 PROPOSERS: Mapping[DreamKind, Proposer] = MappingProxyType(
     {
         DreamKind.ALIASES: lambda material, _: aliases(material),
+        DreamKind.FACTS: lambda material, _: facts(material),
         DreamKind.DUPLICATES: lambda material, _: duplicates(material),
         DreamKind.SUMMARIES: summaries,
         DreamKind.CONTRADICTIONS: lambda material, _: contradictions(material),

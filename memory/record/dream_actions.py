@@ -9,17 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.dreams import Action, AddUses, Archive, Archived, Inverse, Join, Joined, Proposal, UsesAdded, Write, Written
+from core.dreams import (
+    Action,
+    AddUses,
+    Archive,
+    Archived,
+    Assert,
+    Asserted,
+    Inverse,
+    Join,
+    Joined,
+    Proposal,
+    UsesAdded,
+    Write,
+    Written,
+)
 from core.entities import Merge
+from core.errors import FailedPrecondition
 from core.nouns import AsOf, OutboxEntry, Space
+from memory import undoing
+from memory.dreams.stating import stated
 from memory.record import rows
+from memory.record.correcting import CorrectingRecord
 from memory.record.derived import link_sources, select_with_derived
 from memory.record.entities import EntityRules
 from memory.record.keeping import KeepingRecord, check_holds
 from memory.record.transaction import Held, Transaction
 
+_LAST = 2**63 - 1
 
-class DreamActions(KeepingRecord, EntityRules):
+
+class DreamActions(KeepingRecord, EntityRules, CorrectingRecord):
     """The part of the record that does what Dreams propose."""
 
     def _done(
@@ -49,6 +69,12 @@ class DreamActions(KeepingRecord, EntityRules):
                 return [UsesAdded(episode_id, uses, kept.used_at, max(used_at, kept.used_at or used_at))]
             case Join():
                 return self._join(tx, held, action, f"a Dream: {proposal.reason}")
+            case Assert():
+                if tx.fact_ids_taken([action.fact_id]):
+                    return []
+                (episode,) = tx.episodes(held, [action.subject.episode_id])
+                self._assert(tx, held, [stated(action, episode)], self._next_commit(tx))
+                return [Asserted(action.fact_id)]
 
     def _write(self, tx: Transaction, held: Held, space: Space, packed: rows.PackedEpisode) -> list[Inverse]:
         rows.check_space(held.name, held.space, space)
@@ -80,10 +106,27 @@ class DreamActions(KeepingRecord, EntityRules):
 
     def _undone(self, tx: Transaction, held: Held, inverse: Inverse) -> None:
         """Takes one action back."""
-        if isinstance(inverse, Joined):
-            if any(one.id == inverse.merge_id and not one.undone_seq for one in tx.merges(held)):
-                tx.undo_merge(held, inverse.merge_id, self._commit(tx).seq)
+        match inverse:
+            case Joined(merge_id):
+                if any(one.id == merge_id and not one.undone_seq for one in tx.merges(held)):
+                    tx.undo_merge(held, merge_id, self._commit(tx).seq)
+            case Asserted(fact_id):
+                self._undo_assert(tx, held, fact_id)
+            case Written() | Archived() | UsesAdded():
+                self._undone_of_episode(tx, held, inverse)
+
+    def _undo_assert(self, tx: Transaction, held: Held, fact_id: str) -> None:
+        found = tx.facts_by_id(held, [fact_id])
+        if not found:
             return
+        policies = {one.relation: one.policy for one in tx.policies(held, _LAST)}
+        try:
+            added = undoing.undo(found[0], self._rivals(tx, held, found[0]), policies)
+        except FailedPrecondition:
+            return  # it is undone already, or somebody else has said the same since: it rests on that by now
+        self._assert(tx, held, added, self._next_commit(tx))
+
+    def _undone_of_episode(self, tx: Transaction, held: Held, inverse: Written | Archived | UsesAdded) -> None:
         found = tx.episodes(held, [inverse.episode_id])
         if not found:
             return
@@ -115,7 +158,8 @@ class DreamActions(KeepingRecord, EntityRules):
 def still_right(tx: Transaction, held: Held, proposal: Proposal) -> bool:
     """Whether all that it rests on is there, and nothing that it would archive is under a hold."""
     named = {one.episode_id for one in proposal.actions if isinstance(one, Archive | AddUses)}
-    wanted = {*proposal.reads, *named}
+    stating = {one.subject.episode_id for one in proposal.actions if isinstance(one, Assert)}
+    wanted = {*proposal.reads, *named, *stating}
     present = {one.id for one in tx.episodes(held, sorted(wanted))}
     archived = [one.episode_id for one in proposal.actions if isinstance(one, Archive)]
     return wanted <= present and not (archived and tx.first_hold(held, archived))

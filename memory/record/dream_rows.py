@@ -14,6 +14,8 @@ from core.dreams import (
     AddUses,
     Archive,
     Archived,
+    Assert,
+    Asserted,
     Change,
     ChangeState,
     Dream,
@@ -38,6 +40,7 @@ _INVERSES: dict[str, type[Any]] = {
     "archived": Archived,
     "uses_added": UsesAdded,
     "joined": Joined,
+    "asserted": Asserted,
 }
 _NAMES = {kind: name for name, kind in (_ACTIONS | _INVERSES).items()}
 
@@ -76,8 +79,9 @@ def dream_from(namespace: str, row: DreamRow) -> Dream:
     fields = json.loads(row.body)
     fields["kinds"] = tuple(DreamKind(kind) for kind in fields["kinds"])
     fields["budget"] = DreamBudget(**fields["budget"])
-    for name in ("begin", "end"):
-        fields[name] = tuple(fields[name])
+    for name in ("begin", "end", "read_to"):
+        if name in fields:  # none has read in a Dream that was kept before any could
+            fields[name] = tuple(fields[name])
     return Dream(id=row.id, namespace=namespace, number=row.number, state=DreamState(row.state), **fields)
 
 
@@ -152,7 +156,13 @@ def wrong_state(dream: Dream, to: DreamState) -> SapienceError:
 
 
 def _action(action: Action) -> tuple[str, dict[str, Any]]:
-    return ("write", asdict(action)) if isinstance(action, Write) else _named(action)
+    match action:
+        case Write():
+            return "write", asdict(action)
+        case Assert():
+            return "assert", asdict(action)
+        case _:
+            return _named(action)
 
 
 def _action_from(name: str, fields: dict[str, Any]) -> Action:
@@ -165,6 +175,9 @@ def _action_from(name: str, fields: dict[str, Any]) -> Action:
             None if place is None else Place(**place),
             tuple((what, count) for what, count in fields["figures"]),
         )
+    if name == "assert":
+        places = {end: Place(**fields[end]) for end in ("subject", "object")}
+        return Assert(**(fields | places))
     made: Action = _ACTIONS[name](**fields)
     return made
 

@@ -39,7 +39,9 @@ class DreamingRecord(DreamActions):
         self, namespace: str, kinds: Sequence[DreamKind], budget: DreamBudget, automatic: bool, request_id: str = ""
     ) -> Dream:
         asked = rows.digest(
-            [int(kind) for kind in kinds], budget.episodes, budget.changes, budget.seconds, int(automatic)
+            [int(kind) for kind in kinds],
+            *(budget.episodes, budget.changes, budget.seconds, budget.readings),
+            int(automatic),
         )
 
         def work(tx: Transaction) -> Dream:
@@ -56,6 +58,8 @@ class DreamingRecord(DreamActions):
                 self._ids.new(), namespace, tuple(kinds), budget, automatic, DreamState.READING, self._clock.now(),
                 begin=begin, end=begin, number=last[0].number + 1 if last else 1, version=1,
             )  # fmt: skip
+            if through is not None:
+                made = replace(made, reader=through.reader, read_to=through.read_to)
             tx.put_dream(held, dream_rows.dream_row(made))
             if request_id:
                 tx.store_answer(held, request_id, "dream", asked, made.id, made.started_at)
@@ -73,6 +77,8 @@ class DreamingRecord(DreamActions):
         episodes: int,
         more: bool,
         message: str = "",
+        reader: str = "",
+        read_to: tuple[int, str] = (0, ""),
     ) -> Dream:
         def work(tx: Transaction) -> Dream:
             held = held_of(tx, namespace)
@@ -88,6 +94,8 @@ class DreamingRecord(DreamActions):
             state = DreamState.APPROVED if dream.automatic else DreamState.PROPOSED
             tx.add_changes(held, dream_id, [dream_rows.change_row(one) for one in changes])
             read = replace(dream, end=end, episodes=episodes, more=more, message=message, total=total)
+            if reader:
+                read = replace(read, reader=reader, read_to=read_to)
             return self._moved_to(tx, held, read, state if total else DreamState.APPLIED)
 
         return self._store.write(work)

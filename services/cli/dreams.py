@@ -30,22 +30,25 @@ def dream(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="aliases, duplicates, summaries, contradictions, procedures, strengthening; several may be given."
+            help="aliases, duplicates, summaries, contradictions, procedures, strengthening, facts; one or several."
         ),
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Apply what it proposes, without asking.")] = False,
     episodes: Annotated[int, typer.Option(min=0, help="Read at most so many Episodes; 0 is the usual.")] = 0,
     changes: Annotated[int, typer.Option(min=0, help="Propose at most so many changes; 0 is the usual.")] = 0,
     seconds: Annotated[float | None, typer.Option(min=0, help="Read and think no longer than this.")] = None,
+    readings: Annotated[
+        int, typer.Option(min=0, help="Let a language model read at most so many Episodes; 0 is the usual.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Consolidate memories: find aliases, near-duplicates, summaries, contradictions. Shows what it would change.
 
     `sapience dream`, then `sapience dreams approve ID`; or `sapience dream --auto`. `sapience dreams undo ID` takes all
-    of it back.
+    of it back. The kind facts needs a language model: SAPIENCE_DREAM_EXTRACTOR names it.
     """
     wall = None if seconds is None else timedelta(seconds=seconds)
-    budget = sapience.DreamBudget(episodes, changes, wall)
+    budget = sapience.DreamBudget(episodes, changes, wall, readings)
     with client(namespace, "memory") as connected:
         dream_id = connected.dream(kinds=kind or (), automatic=auto, budget=budget)
         _watch(connected, dream_id)

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 from sapience.v1 import dream_pb2 as pb
 
-from core.dreams import AddUses, Archive, Change, Dream, DreamKind, Write
+from core.dreams import AddUses, Archive, Assert, Change, Dream, DreamKind, Write
 from core.nouns import Entity, Episode, Fact
 from core.ports import Record
+from memory.dreams.stating import stated
 from memory.dreams.work import Dreaming
 from services import wire
 
 _Line = pb.DiffLine
-_SHOWS_WHAT_IT_RESTS_ON = frozenset({DreamKind.DUPLICATES, DreamKind.STRENGTHENING, DreamKind.ALIASES})
+_SHOWS_WHAT_IT_RESTS_ON = frozenset({DreamKind.DUPLICATES, DreamKind.STRENGTHENING, DreamKind.ALIASES, DreamKind.FACTS})
 """A summary quotes its sources, and a contradiction shows its Facts."""
 
 
@@ -26,7 +27,9 @@ def dream_to(dream: Dream) -> pb.Dream:
         id=dream.id,
         namespace=dream.namespace,
         kinds=[pb.DreamKind.ValueType(kind) for kind in dream.kinds],
-        budget=pb.DreamBudget(episodes=dream.budget.episodes, changes=dream.budget.changes, wall=wall),
+        budget=pb.DreamBudget(
+            episodes=dream.budget.episodes, changes=dream.budget.changes, wall=wall, readings=dream.budget.readings
+        ),
         automatic=dream.automatic,
         state=pb.DreamState.ValueType(dream.state),
         episodes=dream.episodes,
@@ -97,6 +100,8 @@ def _action_lines(
                 line = _line(_Line.SIGN_STRENGTHENED, episodes[episode_id])
                 line.uses = uses
                 lines.append(line)
+            case Assert() if action.subject.episode_id in episodes:
+                lines.append(_stated_line(action, episodes[action.subject.episode_id]))
     return lines
 
 
@@ -107,6 +112,17 @@ def _line(sign: pb.DiffLine.Sign.ValueType, episode: Episode) -> pb.DiffLine:
         text=episode.text,
         speaker=episode.speaker,
         told_at=wire.timestamp(episode.told_at),
+    )
+
+
+def _stated_line(action: Assert, episode: Episode) -> pb.DiffLine:
+    fact = stated(action, episode)
+    target = fact.entity if fact.entity is not None else f"\u201c{fact.literal}\u201d"
+    return pb.DiffLine(
+        sign=_Line.SIGN_ADDED,
+        fact_id=action.fact_id,
+        text=f"{fact.subject} {fact.relation} {target}",
+        told_at=wire.timestamp(fact.told_at),
     )
 
 

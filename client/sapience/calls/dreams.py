@@ -97,7 +97,9 @@ def _budget(value: types.DreamBudget | None) -> pb.DreamBudget | None:
     if value.wall is not None:
         wall = Duration()
         wall.FromTimedelta(value.wall)
-    return wire.message(pb.DreamBudget, episodes=value.episodes, changes=value.changes, wall=wall)
+    return wire.message(
+        pb.DreamBudget, episodes=value.episodes, changes=value.changes, wall=wall, readings=value.readings
+    )
 
 
 def read_dream(value: pb.Dream) -> types.Dream:

@@ -44,6 +44,10 @@ class _DreamKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DreamKind.V
     """Names that mean the same: their Entities are merged, which rewrites nothing. In an automatic Dream a merge that is
     not certain is a finding.
     """
+    DREAM_KIND_FACTS: _DreamKind.ValueType  # 7
+    """Facts that a language model reads in Episodes: only where SAPIENCE_DREAM_EXTRACTOR names one. Each quotes its
+    Episode, is trusted less than what rules read, and waits for approval like any other change.
+    """
 
 class DreamKind(_DreamKind, metaclass=_DreamKindEnumTypeWrapper):
     """What a Dream looks for."""
@@ -63,6 +67,10 @@ DREAM_KIND_STRENGTHENING: DreamKind.ValueType  # 5
 DREAM_KIND_ALIASES: DreamKind.ValueType  # 6
 """Names that mean the same: their Entities are merged, which rewrites nothing. In an automatic Dream a merge that is
 not certain is a finding.
+"""
+DREAM_KIND_FACTS: DreamKind.ValueType  # 7
+"""Facts that a language model reads in Episodes: only where SAPIENCE_DREAM_EXTRACTOR names one. Each quotes its
+Episode, is trusted less than what rules read, and waits for approval like any other change.
 """
 Global___DreamKind: _TypeAlias = DreamKind  # noqa: Y015
 
@@ -167,10 +175,15 @@ class DreamBudget(_message.Message):
     EPISODES_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     WALL_FIELD_NUMBER: _builtins.int
+    READINGS_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """How many Episodes it reads: 0 means 20,000; at most 100,000. Where there are more, the next Dream goes on from there."""
     changes: _builtins.int
     """How many changes it proposes: 0 means 500; at most 10,000. The surest of each kind come first."""
+    readings: _builtins.int
+    """How many Episodes a language model reads, for DREAM_KIND_FACTS: 0 means 16; at most 10,000. It stops at half of
+    `wall`; the next Dream goes on from there.
+    """
     @_builtins.property
     def wall(self) -> _duration_pb2.Duration:
         """How long it may read and think: absent means a minute; at most an hour. Changes that are approved are applied
@@ -183,10 +196,11 @@ class DreamBudget(_message.Message):
         episodes: _builtins.int = ...,
         changes: _builtins.int = ...,
         wall: _duration_pb2.Duration | None = ...,
+        readings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wall", b"wall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "episodes", b"episodes", "wall", b"wall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "episodes", b"episodes", "readings", b"readings", "wall", b"wall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,7 +436,7 @@ class DreamRequest(_message.Message):
     """True to apply what it proposes at once; else it waits for ApproveDream."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DreamKind.ValueType]:
-        """What to look for; empty means every kind."""
+        """What to look for; empty means every kind that can be: FACTS where a language model is set up for it."""
 
     @_builtins.property
     def budget(self) -> Global___DreamBudget:
