@@ -265,6 +265,8 @@ class Dream:
     """The language model that reads Episodes for Facts; empty while none has."""
     read_to: tuple[int, str] = (0, "")
     """The last Episode that it has read, in this Dream or in those before."""
+    told: int = 0
+    """How many Episodes the namespace had when it began."""
     message: str = ""
     """One line for people."""
     number: int = 0

@@ -162,8 +162,10 @@ def _reasoning(settings: Settings, links: Links) -> Service:
 
 def _controller(settings: Settings, links: Links) -> Service:
     from services import controller
+    from services.consolidating import Rules
 
-    return controller.service(controller.Controller({name: links.to(name) for name in SERVICES[:3]}))
+    rules = Rules(settings.dream, settings.dream_idle_s, settings.dream_after, settings.dream_budget_s)
+    return controller.service(controller.Controller({name: links.to(name) for name in SERVICES[:3]}, rules=rules))
 
 
 def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:

@@ -88,6 +88,21 @@ class Dream:
 
 
 @dataclass(frozen=True, slots=True)
+class Consolidation:
+    """Dreams that begin by themselves: "off", "propose" or "automatic". `dream_id` is the last one, `error` what went
+    wrong last.
+    """
+
+    mode: str
+    begun: int
+    failed: int
+    namespace: str
+    dream_id: str
+    state: DreamState
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiffLine:
     """One line of a diff: an Episode, a Fact or a name.
 

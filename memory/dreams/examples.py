@@ -25,31 +25,35 @@ is somebody or something with a name."""
 
 EXAMPLES: tuple[tuple[str, str, tuple[dict[str, Any], ...]], ...] = (
     (
+        "Ben",
+        "Ines plays the cello now.",
+        ({"subject": "Ines", "relation": "plays", "literal": "the cello", "quote": "Ines plays the cello"},),
+    ),
+    ("Ada", "Thanks, that was kind of you!", ()),
+    (
         "Ada",
-        "We moved to Ghent in May, and I found a job at Volta. Did you see the match?",
-        (
-            {"subject": "Ada", "relation": "lives_in", "entity": "Ghent", "quote": "We moved to Ghent in May"},
-            {"subject": "Ada", "relation": "works_at", "entity": "Volta", "quote": "I found a job at Volta"},
-        ),
+        "We moved to Ghent in May. Did you see the match?",
+        ({"subject": "Ada", "relation": "lives_in", "entity": "Ghent", "quote": "We moved to Ghent in May"},),
     ),
     ("Ben", "How are you? I hope it rains soon.", ()),
     (
         "Ben",
-        "Ines plays the cello now, she bought an old one from Marco.",
-        (
-            {"subject": "Ines", "relation": "plays", "literal": "the cello", "quote": "Ines plays the cello now"},
-            {"subject": "Ines", "relation": "bought", "literal": "an old one", "quote": "she bought an old one"},
-        ),
-    ),
-    ("Ada", "Thanks, that was kind of you!", ()),
-    (
-        "Ben",
-        "Our dog Biscuit hates thunder. I'm a baker, by the way.",
+        "Our dog Biscuit hates thunder.",
         (
             {"subject": "Ben", "relation": "has_pet", "entity": "Biscuit", "quote": "Our dog Biscuit"},
             {"subject": "Biscuit", "relation": "dislikes", "literal": "thunder", "quote": "Biscuit hates thunder"},
-            {"subject": "Ben", "relation": "works_as", "literal": "a baker", "quote": "I'm a baker"},
         ),
+    ),
+    (
+        "Ada",
+        "I found a job at Volta, finally.",
+        ({"subject": "Ada", "relation": "works_at", "entity": "Volta", "quote": "I found a job at Volta"},),
+    ),
+    ("Ada", "What a day!", ()),
+    (
+        "Ines",
+        "I bought an old piano from Marco last week.",
+        ({"subject": "Ines", "relation": "bought", "literal": "an old piano", "quote": "I bought an old piano"},),
     ),
 )
 """(speaker, text, facts); every fact is given with a confidence of 0.9."""

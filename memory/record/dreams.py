@@ -57,6 +57,7 @@ class DreamingRecord(DreamActions):
             made = Dream(
                 self._ids.new(), namespace, tuple(kinds), budget, automatic, DreamState.READING, self._clock.now(),
                 begin=begin, end=begin, number=last[0].number + 1 if last else 1, version=1,
+                told=held.episodes,
             )  # fmt: skip
             if through is not None:
                 made = replace(made, reader=through.reader, read_to=through.read_to)

@@ -38,6 +38,7 @@ def dream_to(dream: Dream) -> pb.Dream:
         message=dream.message,
         started_at=wire.timestamp(dream.started_at),
         version=dream.version,
+        told=dream.told,
     )
     if dream.ended_at is not None:
         wire.set_timestamp(message.ended_at, dream.ended_at)

@@ -27,55 +27,55 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sapience.v1 import concept_pb2 as sapience_dot_v1_dot_concept__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sapience/v1/dream.proto\x12\x0bsapience.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sapience/v1/concept.proto\"k\n\x0b\x44reamBudget\x12\x10\n\x08\x65pisodes\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hanges\x18\x02 \x01(\x03\x12\'\n\x04wall\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08readings\x18\x04 \x01(\x03\"\xe1\x02\n\x05\x44ream\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12%\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.sapience.v1.DreamKind\x12(\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x18.sapience.v1.DreamBudget\x12\x11\n\tautomatic\x18\x05 \x01(\x08\x12&\n\x05state\x18\x06 \x01(\x0e\x32\x17.sapience.v1.DreamState\x12\x10\n\x08\x65pisodes\x18\x07 \x01(\x03\x12\r\n\x05total\x18\x08 \x01(\x03\x12\x0c\n\x04\x64one\x18\t \x01(\x03\x12\x0f\n\x07message\x18\n \x01(\t\x12.\n\nstarted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\r \x01(\x03\"\xbc\x02\n\x08\x44iffLine\x12(\n\x04sign\x18\x01 \x01(\x0e\x32\x1a.sapience.v1.DiffLine.Sign\x12\x12\n\nepisode_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07speaker\x18\x05 \x01(\t\x12+\n\x07told_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04uses\x18\x07 \x01(\x03\x12\x0f\n\x07same_as\x18\x08 \x01(\t\"v\n\x04Sign\x12\x14\n\x10SIGN_UNSPECIFIED\x10\x00\x12\r\n\tSIGN_KEPT\x10\x01\x12\x0e\n\nSIGN_ADDED\x10\x02\x12\x11\n\rSIGN_ARCHIVED\x10\x03\x12\x15\n\x11SIGN_STRENGTHENED\x10\x04\x12\x0f\n\x0bSIGN_MERGED\x10\x05\"\xb7\x01\n\x0b\x44reamChange\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.sapience.v1.DreamKind\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.sapience.v1.DreamChangeState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12$\n\x05lines\x18\x06 \x03(\x0b\x32\x15.sapience.v1.DiffLine\"\x99\x01\n\x0c\x44reamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12%\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.sapience.v1.DreamKind\x12(\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x18.sapience.v1.DreamBudget\x12\x11\n\tautomatic\x18\x05 \x01(\x08\".\n\rDreamResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.sapience.v1.Run\"T\n\x0fGetDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\x05\"n\n\x10GetDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\x12)\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x18.sapience.v1.DreamChange\x12\x0c\n\x04more\x18\x03 \x01(\x08\"I\n\x11ListDreamsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListDreamsResponse\x12\"\n\x06\x64reams\x18\x01 \x03(\x0b\x32\x12.sapience.v1.Dream\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x11WatchDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\x12\x15\n\rafter_version\x18\x03 \x01(\x03\"7\n\x12WatchDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\"K\n\x13\x41pproveDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanges\x18\x03 \x03(\x05\"9\n\x14\x41pproveDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\"7\n\x10UndoDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\"6\n\x11UndoDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\"9\n\x12\x43\x61ncelDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\"8\n\x13\x43\x61ncelDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream*\xe2\x01\n\tDreamKind\x12\x1a\n\x16\x44REAM_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44REAM_KIND_DUPLICATES\x10\x01\x12\x18\n\x14\x44REAM_KIND_SUMMARIES\x10\x02\x12\x1d\n\x19\x44REAM_KIND_CONTRADICTIONS\x10\x03\x12\x19\n\x15\x44REAM_KIND_PROCEDURES\x10\x04\x12\x1c\n\x18\x44REAM_KIND_STRENGTHENING\x10\x05\x12\x16\n\x12\x44REAM_KIND_ALIASES\x10\x06\x12\x14\n\x10\x44REAM_KIND_FACTS\x10\x07*\xf3\x01\n\nDreamState\x12\x1b\n\x17\x44REAM_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44REAM_STATE_READING\x10\x01\x12\x18\n\x14\x44REAM_STATE_PROPOSED\x10\x02\x12\x18\n\x14\x44REAM_STATE_APPROVED\x10\x03\x12\x17\n\x13\x44REAM_STATE_APPLIED\x10\x04\x12\x17\n\x13\x44REAM_STATE_UNDOING\x10\x05\x12\x16\n\x12\x44REAM_STATE_UNDONE\x10\x06\x12\x19\n\x15\x44REAM_STATE_CANCELLED\x10\x07\x12\x16\n\x12\x44REAM_STATE_FAILED\x10\x08*\x96\x02\n\x10\x44reamChangeState\x12\"\n\x1e\x44REAM_CHANGE_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44REAM_CHANGE_STATE_PROPOSED\x10\x01\x12\x1f\n\x1b\x44REAM_CHANGE_STATE_APPROVED\x10\x02\x12\x1f\n\x1b\x44REAM_CHANGE_STATE_DECLINED\x10\x03\x12\x1e\n\x1a\x44REAM_CHANGE_STATE_APPLIED\x10\x04\x12\x1e\n\x1a\x44REAM_CHANGE_STATE_SKIPPED\x10\x05\x12\x1d\n\x19\x44REAM_CHANGE_STATE_UNDONE\x10\x06\x12\x1c\n\x18\x44REAM_CHANGE_STATE_FOUND\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sapience/v1/dream.proto\x12\x0bsapience.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sapience/v1/concept.proto\"k\n\x0b\x44reamBudget\x12\x10\n\x08\x65pisodes\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hanges\x18\x02 \x01(\x03\x12\'\n\x04wall\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08readings\x18\x04 \x01(\x03\"\xef\x02\n\x05\x44ream\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12%\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.sapience.v1.DreamKind\x12(\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x18.sapience.v1.DreamBudget\x12\x11\n\tautomatic\x18\x05 \x01(\x08\x12&\n\x05state\x18\x06 \x01(\x0e\x32\x17.sapience.v1.DreamState\x12\x10\n\x08\x65pisodes\x18\x07 \x01(\x03\x12\r\n\x05total\x18\x08 \x01(\x03\x12\x0c\n\x04\x64one\x18\t \x01(\x03\x12\x0f\n\x07message\x18\n \x01(\t\x12.\n\nstarted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\r \x01(\x03\x12\x0c\n\x04told\x18\x0e \x01(\x03\"\xbc\x02\n\x08\x44iffLine\x12(\n\x04sign\x18\x01 \x01(\x0e\x32\x1a.sapience.v1.DiffLine.Sign\x12\x12\n\nepisode_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07speaker\x18\x05 \x01(\t\x12+\n\x07told_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04uses\x18\x07 \x01(\x03\x12\x0f\n\x07same_as\x18\x08 \x01(\t\"v\n\x04Sign\x12\x14\n\x10SIGN_UNSPECIFIED\x10\x00\x12\r\n\tSIGN_KEPT\x10\x01\x12\x0e\n\nSIGN_ADDED\x10\x02\x12\x11\n\rSIGN_ARCHIVED\x10\x03\x12\x15\n\x11SIGN_STRENGTHENED\x10\x04\x12\x0f\n\x0bSIGN_MERGED\x10\x05\"\xb7\x01\n\x0b\x44reamChange\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.sapience.v1.DreamKind\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.sapience.v1.DreamChangeState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12$\n\x05lines\x18\x06 \x03(\x0b\x32\x15.sapience.v1.DiffLine\"\x99\x01\n\x0c\x44reamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12%\n\x05kinds\x18\x03 \x03(\x0e\x32\x16.sapience.v1.DreamKind\x12(\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x18.sapience.v1.DreamBudget\x12\x11\n\tautomatic\x18\x05 \x01(\x08\".\n\rDreamResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.sapience.v1.Run\"T\n\x0fGetDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\x05\"n\n\x10GetDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\x12)\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x18.sapience.v1.DreamChange\x12\x0c\n\x04more\x18\x03 \x01(\x08\"I\n\x11ListDreamsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListDreamsResponse\x12\"\n\x06\x64reams\x18\x01 \x03(\x0b\x32\x12.sapience.v1.Dream\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x11WatchDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\x12\x15\n\rafter_version\x18\x03 \x01(\x03\"7\n\x12WatchDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\"K\n\x13\x41pproveDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanges\x18\x03 \x03(\x05\"9\n\x14\x41pproveDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\"7\n\x10UndoDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\"6\n\x11UndoDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream\"9\n\x12\x43\x61ncelDreamRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x02 \x01(\t\"8\n\x13\x43\x61ncelDreamResponse\x12!\n\x05\x64ream\x18\x01 \x01(\x0b\x32\x12.sapience.v1.Dream*\xe2\x01\n\tDreamKind\x12\x1a\n\x16\x44REAM_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44REAM_KIND_DUPLICATES\x10\x01\x12\x18\n\x14\x44REAM_KIND_SUMMARIES\x10\x02\x12\x1d\n\x19\x44REAM_KIND_CONTRADICTIONS\x10\x03\x12\x19\n\x15\x44REAM_KIND_PROCEDURES\x10\x04\x12\x1c\n\x18\x44REAM_KIND_STRENGTHENING\x10\x05\x12\x16\n\x12\x44REAM_KIND_ALIASES\x10\x06\x12\x14\n\x10\x44REAM_KIND_FACTS\x10\x07*\xf3\x01\n\nDreamState\x12\x1b\n\x17\x44REAM_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44REAM_STATE_READING\x10\x01\x12\x18\n\x14\x44REAM_STATE_PROPOSED\x10\x02\x12\x18\n\x14\x44REAM_STATE_APPROVED\x10\x03\x12\x17\n\x13\x44REAM_STATE_APPLIED\x10\x04\x12\x17\n\x13\x44REAM_STATE_UNDOING\x10\x05\x12\x16\n\x12\x44REAM_STATE_UNDONE\x10\x06\x12\x19\n\x15\x44REAM_STATE_CANCELLED\x10\x07\x12\x16\n\x12\x44REAM_STATE_FAILED\x10\x08*\x96\x02\n\x10\x44reamChangeState\x12\"\n\x1e\x44REAM_CHANGE_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44REAM_CHANGE_STATE_PROPOSED\x10\x01\x12\x1f\n\x1b\x44REAM_CHANGE_STATE_APPROVED\x10\x02\x12\x1f\n\x1b\x44REAM_CHANGE_STATE_DECLINED\x10\x03\x12\x1e\n\x1a\x44REAM_CHANGE_STATE_APPLIED\x10\x04\x12\x1e\n\x1a\x44REAM_CHANGE_STATE_SKIPPED\x10\x05\x12\x1d\n\x19\x44REAM_CHANGE_STATE_UNDONE\x10\x06\x12\x1c\n\x18\x44REAM_CHANGE_STATE_FOUND\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sapience.v1.dream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DREAMKIND']._serialized_start=2167
-  _globals['_DREAMKIND']._serialized_end=2393
-  _globals['_DREAMSTATE']._serialized_start=2396
-  _globals['_DREAMSTATE']._serialized_end=2639
-  _globals['_DREAMCHANGESTATE']._serialized_start=2642
-  _globals['_DREAMCHANGESTATE']._serialized_end=2920
+  _globals['_DREAMKIND']._serialized_start=2181
+  _globals['_DREAMKIND']._serialized_end=2407
+  _globals['_DREAMSTATE']._serialized_start=2410
+  _globals['_DREAMSTATE']._serialized_end=2653
+  _globals['_DREAMCHANGESTATE']._serialized_start=2656
+  _globals['_DREAMCHANGESTATE']._serialized_end=2934
   _globals['_DREAMBUDGET']._serialized_start=132
   _globals['_DREAMBUDGET']._serialized_end=239
   _globals['_DREAM']._serialized_start=242
-  _globals['_DREAM']._serialized_end=595
-  _globals['_DIFFLINE']._serialized_start=598
-  _globals['_DIFFLINE']._serialized_end=914
-  _globals['_DIFFLINE_SIGN']._serialized_start=796
-  _globals['_DIFFLINE_SIGN']._serialized_end=914
-  _globals['_DREAMCHANGE']._serialized_start=917
-  _globals['_DREAMCHANGE']._serialized_end=1100
-  _globals['_DREAMREQUEST']._serialized_start=1103
-  _globals['_DREAMREQUEST']._serialized_end=1256
-  _globals['_DREAMRESPONSE']._serialized_start=1258
-  _globals['_DREAMRESPONSE']._serialized_end=1304
-  _globals['_GETDREAMREQUEST']._serialized_start=1306
-  _globals['_GETDREAMREQUEST']._serialized_end=1390
-  _globals['_GETDREAMRESPONSE']._serialized_start=1392
-  _globals['_GETDREAMRESPONSE']._serialized_end=1502
-  _globals['_LISTDREAMSREQUEST']._serialized_start=1504
-  _globals['_LISTDREAMSREQUEST']._serialized_end=1577
-  _globals['_LISTDREAMSRESPONSE']._serialized_start=1579
-  _globals['_LISTDREAMSRESPONSE']._serialized_end=1660
-  _globals['_WATCHDREAMREQUEST']._serialized_start=1662
-  _globals['_WATCHDREAMREQUEST']._serialized_end=1741
-  _globals['_WATCHDREAMRESPONSE']._serialized_start=1743
-  _globals['_WATCHDREAMRESPONSE']._serialized_end=1798
-  _globals['_APPROVEDREAMREQUEST']._serialized_start=1800
-  _globals['_APPROVEDREAMREQUEST']._serialized_end=1875
-  _globals['_APPROVEDREAMRESPONSE']._serialized_start=1877
-  _globals['_APPROVEDREAMRESPONSE']._serialized_end=1934
-  _globals['_UNDODREAMREQUEST']._serialized_start=1936
-  _globals['_UNDODREAMREQUEST']._serialized_end=1991
-  _globals['_UNDODREAMRESPONSE']._serialized_start=1993
-  _globals['_UNDODREAMRESPONSE']._serialized_end=2047
-  _globals['_CANCELDREAMREQUEST']._serialized_start=2049
-  _globals['_CANCELDREAMREQUEST']._serialized_end=2106
-  _globals['_CANCELDREAMRESPONSE']._serialized_start=2108
-  _globals['_CANCELDREAMRESPONSE']._serialized_end=2164
+  _globals['_DREAM']._serialized_end=609
+  _globals['_DIFFLINE']._serialized_start=612
+  _globals['_DIFFLINE']._serialized_end=928
+  _globals['_DIFFLINE_SIGN']._serialized_start=810
+  _globals['_DIFFLINE_SIGN']._serialized_end=928
+  _globals['_DREAMCHANGE']._serialized_start=931
+  _globals['_DREAMCHANGE']._serialized_end=1114
+  _globals['_DREAMREQUEST']._serialized_start=1117
+  _globals['_DREAMREQUEST']._serialized_end=1270
+  _globals['_DREAMRESPONSE']._serialized_start=1272
+  _globals['_DREAMRESPONSE']._serialized_end=1318
+  _globals['_GETDREAMREQUEST']._serialized_start=1320
+  _globals['_GETDREAMREQUEST']._serialized_end=1404
+  _globals['_GETDREAMRESPONSE']._serialized_start=1406
+  _globals['_GETDREAMRESPONSE']._serialized_end=1516
+  _globals['_LISTDREAMSREQUEST']._serialized_start=1518
+  _globals['_LISTDREAMSREQUEST']._serialized_end=1591
+  _globals['_LISTDREAMSRESPONSE']._serialized_start=1593
+  _globals['_LISTDREAMSRESPONSE']._serialized_end=1674
+  _globals['_WATCHDREAMREQUEST']._serialized_start=1676
+  _globals['_WATCHDREAMREQUEST']._serialized_end=1755
+  _globals['_WATCHDREAMRESPONSE']._serialized_start=1757
+  _globals['_WATCHDREAMRESPONSE']._serialized_end=1812
+  _globals['_APPROVEDREAMREQUEST']._serialized_start=1814
+  _globals['_APPROVEDREAMREQUEST']._serialized_end=1889
+  _globals['_APPROVEDREAMRESPONSE']._serialized_start=1891
+  _globals['_APPROVEDREAMRESPONSE']._serialized_end=1948
+  _globals['_UNDODREAMREQUEST']._serialized_start=1950
+  _globals['_UNDODREAMREQUEST']._serialized_end=2005
+  _globals['_UNDODREAMRESPONSE']._serialized_start=2007
+  _globals['_UNDODREAMRESPONSE']._serialized_end=2061
+  _globals['_CANCELDREAMREQUEST']._serialized_start=2063
+  _globals['_CANCELDREAMREQUEST']._serialized_end=2120
+  _globals['_CANCELDREAMRESPONSE']._serialized_start=2122
+  _globals['_CANCELDREAMRESPONSE']._serialized_end=2178
 # @@protoc_insertion_point(module_scope)

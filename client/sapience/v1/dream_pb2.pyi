@@ -225,6 +225,7 @@ class Dream(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     namespace: _builtins.str
@@ -243,6 +244,8 @@ class Dream(_message.Message):
     """One line for people: what its budget left out, or why it failed."""
     version: _builtins.int
     """Counts its states; a watcher resumes with the last one it saw."""
+    told: _builtins.int
+    """How many Episodes the namespace had when it began."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DreamKind.ValueType]:
         """What it looks for."""
@@ -275,10 +278,11 @@ class Dream(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.int = ...,
+        told: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "budget", b"budget", "done", b"done", "ended_at", b"ended_at", "episodes", b"episodes", "id", b"id", "kinds", b"kinds", "message", b"message", "namespace", b"namespace", "started_at", b"started_at", "state", b"state", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "budget", b"budget", "done", b"done", "ended_at", b"ended_at", "episodes", b"episodes", "id", b"id", "kinds", b"kinds", "message", b"message", "namespace", b"namespace", "started_at", b"started_at", "state", b"state", "told", b"told", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
