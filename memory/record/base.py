@@ -47,7 +47,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(EntityRules, DreamingRecord, MovingRecord, CorrectingRecord):
+class TransactionalRecord(DreamingRecord, EntityRules, MovingRecord, CorrectingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,

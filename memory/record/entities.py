@@ -174,6 +174,10 @@ class EntityRules(NumberedRecord, ABC):
     def entity_names(self, namespace: str, limit: int) -> list[str]:
         return [one.name for one in self._store.read(lambda tx: tx.entities_after(held_of(tx, namespace), "", limit))]
 
+    def entities_by_id(self, namespace: str, ids: Sequence[str]) -> dict[str, Entity]:
+        found = self._store.read(lambda tx: tx.entities_by_id(held_of(tx, namespace), ids))
+        return {one.id: one for one in found}
+
     def entity(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> KnownEntity:
         def work(tx: Transaction) -> KnownEntity:
             held = held_of(tx, namespace)

@@ -18,6 +18,7 @@ from core.clock import LATEST, Clock, Micros
 from core.errors import FailedPrecondition, InvalidArgument, SapienceError
 from core.nouns import AsOf, Fact, PerceivedEpisode, Remembered, Space
 from core.ports import Index, Record
+from memory.dreams.reading import Model
 from memory.ingest.extract import VERSION
 from memory.recall import Recall
 from services import wire
@@ -93,10 +94,12 @@ class Memory(
         request_keep_days: float = 7.0,
         timezone: str | None = "UTC",
         recall: recalling.Search | None = None,
+        model: Model | None = None,
     ) -> None:
         """Dates in Episodes are those of `timezone`; without one, Episodes are not read for what they say.
 
-        `judge` scores for recipes that rerank. `recall` stands in for the search, to measure what is around it.
+        `model` reads Episodes in Dreams, and `judge` scores for recipes that rerank. `recall` stands in for the search,
+        to measure what is around it.
         """
         self._record = record
         self._index = index
@@ -109,7 +112,8 @@ class Memory(
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
         self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
-        self._dreamer = Dreamer(record, self._written)
+        self._model = model
+        self._dreamer = Dreamer(record, self._written, model, timezone or "UTC")
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:

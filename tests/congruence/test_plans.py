@@ -46,6 +46,8 @@ MAY_READ_ALL = {
     "merges": "it lists them: one for each word of a person that two names are one",
     "merge_entities": "the same, to find what is one with what",
     "undo_merge": "the same",
+    "apply_change, a merge": "the same",
+    "undo_change, a merge": "the same",
     "names_of": "the same, once for each change of them",
     "put_merges": "a restore compares them",
     "extracted_seq of all": "it asks each namespace",

@@ -90,6 +90,13 @@ class Entities(Facts):
         row = self._one(query, key=held.key, normalised=normalised_name(name))
         return None if row is None else Entity(row["id"], row["name"])
 
+    def entities_by_id(self, held: Held, ids: Sequence[str]) -> list[Entity]:
+        query = """
+            MATCH (x:Entity) USING INDEX x:Entity(id) WHERE x.id IN $ids AND x.namespace = $key
+            RETURN x.id AS id, x.name AS name ORDER BY id
+        """
+        return [Entity(row["id"], row["name"]) for row in self._all(query, ids=list(ids), key=held.key)]
+
     def make_entity(self, held: Held, name: str) -> Entity:
         (made,) = self._make_entities(held, {normalised_name(name): name}).values()
         return made
