@@ -49,7 +49,7 @@ class EntityRules(NumberedRecord, ABC):
 
         def work(tx: Transaction) -> int:
             held = held_of(tx, namespace)
-            there = {episode.id for episode in tx.episodes(held, [one.episode_id for one in extracted])}
+            there = tx.ordinals(held, [one.episode_id for one in extracted])
             read = {one.episode_id: one for one in extracted if one.episode_id in there}
             tx.write_mentions(held, version, {key: one.mentions for key, one in read.items()})
             known = tx.fact_ids_taken([fact.id for one in read.values() for fact in one.facts])

@@ -139,6 +139,7 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
         "namespaces": record.namespaces,
         "remember": lambda: record.remember("a", SPACE, [some], "r" + new),
         "remember again": lambda: record.remember("a", SPACE, [some], "r" + new),
+        "snapshot": lambda: _within(record),
         "known": lambda: record.known("a", [*turns, some]),
         "space_of": lambda: record.space_of("a"),
         "episodes": lambda: record.episodes("a", ids),
@@ -192,6 +193,11 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
         "forget a conversation": lambda: record.forget("a", conversation=new),
         "delete_namespace": lambda: record.delete_namespace(new),
     }
+
+
+def _within(record: Record) -> None:
+    with record.snapshot():
+        record.seq()
 
 
 def test_every_method_of_the_record_and_every_step_of_its_transactions_is_watched(

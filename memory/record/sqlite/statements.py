@@ -30,8 +30,10 @@ class Statements:
     def _ids(self, query: str, *values: object) -> tuple[str, ...]:
         return tuple(row["id"] for row in self._db.execute(query, values))
 
-    def _insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Inserts rows, many by one statement.
+    def _insert_many(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]], or_else: str = ""
+    ) -> None:
+        """Inserts rows, many by one statement; `or_else` says what becomes of one that is there (ON CONFLICT ...).
 
         The driver lets go of the interpreter for each step of a statement and waits to get it back, which takes as long
         as other threads like: with a row for each statement, a busy process would wait once for every row.
@@ -39,7 +41,7 @@ class Statements:
         names, values = ", ".join(columns), f"({', '.join('?' * len(columns))})"
         for start in range(0, len(rows), _ROWS_A_STATEMENT):
             part = rows[start : start + _ROWS_A_STATEMENT]
-            query = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(part))}"
+            query = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(part))} {or_else}"
             self._db.execute(query, list(chain.from_iterable(part)))
 
     def _merges_changed(self, namespace: int, seq: int = 0) -> None:
