@@ -5,7 +5,8 @@
 - Where somebody says "Mel" in a conversation in which Melanie speaks, and nobody else does who could be meant, it is
   Melanie who is called so. Each such Episode raises the score, and none raises it to certainty.
 - Two names that speak in one conversation are two people. So are the two ends of a Fact, and what is of two kinds.
-- A rule about names of people asks for somebody who speaks, or whom a text shows to be a person.
+- A rule about names of people asks that somebody is called so, or that the shorter name by itself is that of a person:
+  "Game" is not short for "Game of Thrones", nor "Frau" for "Frau Albrecht".
 
 A name is merged into one other. A pair of which somebody declined the merge, or took it back, is not proposed again.
 """
@@ -100,9 +101,9 @@ def _proposal(
 ) -> Proposal | None:
     if name.talks & alias.talks or (name.kind and alias.kind and name.kind != alias.kind):
         return None
-    if one.personal and not (name.personal or alias.personal):
-        return None
     called = _called(alias, name, kept, others) + _called(name, alias, merged, others)
+    if one.personal and not (called or alias.personal):
+        return None
     score = max(one.score, one.score + (BEST - one.score) * len(called) / (len(called) + 1))
     if score < LEAST:
         return None

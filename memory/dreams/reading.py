@@ -19,6 +19,7 @@ from typing import Protocol
 
 from core.dreams import Dream
 from core.errors import InvalidArgument, SapienceError
+from core.ids import normalised_name
 from core.nouns import EVIDENCE, Episode, NewFact
 from core.ports import Record
 from memory.dreams.examples import EXAMPLES, RELATIONS, TASK
@@ -107,6 +108,10 @@ def checked(output: str, episode: Episode, model: str, timezone: str = "UTC") ->
             raise InvalidArgument(
                 f"facts[{place}].relation is {fact.relation!r}, which is none of those given",
                 field=f"facts[{place}].relation",
+            )
+        if fact.entity is not None and normalised_name(fact.entity) == normalised_name(fact.subject):
+            raise InvalidArgument(
+                f"facts[{place}].entity is its own subject, {fact.subject!r}", field=f"facts[{place}].entity"
             )
         rows.check_fact(fact)
         as_places(fact, episode)

@@ -95,8 +95,15 @@ def test_what_is_no_person_has_no_first_name() -> None:
     told = (
         said(0, "Nate", "We watched Game of Thrones all weekend."),
         said(1, "Joanna", "We played Game of Thrones, and then another Game with Tom."),
+        said(2, "Nate", "Did Frau Albrecht say anything, or was it another Frau?"),
+        said(3, "Joanna", "Frau Albrecht said that she knows every stop."),
     )
     assert pairs(material(*told)) == []
+
+
+def test_a_first_name_of_a_person_who_speaks_is_hers() -> None:
+    told = (said(0, "Anna", "Good morning!"), said(1, "Ben", "We met Anna Kowalski at the market.", "d"))
+    assert pairs(material(*told)) == [("Anna Kowalski", "Anna")]
 
 
 def test_who_is_related_to_somebody_is_somebody_else() -> None:

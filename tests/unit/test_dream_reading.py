@@ -102,11 +102,12 @@ def test_relations_are_those_of_the_rules() -> None:
         (fact(entity=None, literal="a city in Poland"), "object"),
         (fact(quote="Zoë lives in Łódź"), "facts[0].quote"),
         (fact(subject="Marta"), "facts[0].subject"),
+        (fact(entity="Zoë"), "facts[0].entity"),
         (fact(confidence=1.5), "facts[0].confidence"),
         (fact(why="because"), "facts[0].why"),
     ],
     ids=["invented", "copied from an example", "prose", "prose after it", "cut off", "another relation",
-         "words of its own", "another quote", "somebody else", "too sure", "a field more"],
+         "words of its own", "another quote", "somebody else", "itself", "too sure", "a field more"],
 )  # fmt: skip
 def test_an_answer_that_says_what_was_not_said_is_refused_whole(output: str, field: str) -> None:
     said = (
