@@ -97,14 +97,17 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[int
 
 
 def fill(record: Record, begin: int, end: int) -> None:
-    """Adds to every namespace: turns of one conversation, a tenth of them archived, and Facts of many Entities."""
+    """Adds to every namespace: turns of one conversation, half of them archived, and Facts of many Entities.
+
+    Half, so that a page of them in the order of their ids, which is any, has some that are and some that are not.
+    """
     for name in NAMESPACES:
         for first in range(begin, end, 350):
             places = range(first, min(first + 350, end))
             turns = [told(f"turn {n}", position=n, at=T0 + n, speaker=f"s {n % 7}", terms=[n, n + 1]) for n in places]
             turns += [told(f"turn {n}", conversation="unnumbered", at=T0 + n, terms=[n]) for n in places]
             kept = record.remember(name, SPACE, turns)
-            record.archive(name, [one.episode_id for one in kept[::10]])
+            record.archive(name, [one.episode_id for one in kept[::2]])
             record.assert_facts(
                 name,
                 [stated(f"s {n}", "knows", f"o {n % 300}", at=T0 + n, episode_id=kept[0].episode_id) for n in places],
