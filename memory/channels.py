@@ -11,7 +11,7 @@
 - *length*: the logarithm of how many terms it has.
 - *salience*: how much it says that few others say, and first (`memory.salience`).
 - *time*: how near to a period that the query names it was told (`memory.when`).
-- *expected*: 1 where the query asks for a time or an amount and the Episode holds one.
+- *expected*: 1 where the query asks for a time, an amount or a name, and the Episode holds one.
 - *conversation*: how well the others of its conversation match, the best three of them.
 - *graph*: its share of walks over what Episodes mention and over Facts (`memory.graph`).
 - *feedback*: how much it says of what the first hits have in common, after the relevance model of Lavrenko and Croft
@@ -33,7 +33,7 @@ from core.nouns import Concept, ConceptColumns, Float32, Float64, Int64
 from core.windows import EpisodeColumns
 from memory import fusion
 from memory.analysis import QUESTION_MARKS, asks, episode_context, terms
-from memory.expected import asks_for_amount, holds_amount
+from memory.expected import asks_for_amount, asks_for_name, holds_amount, holds_name
 from memory.fusion import Channel
 from memory.recipes import Recipe
 
@@ -181,8 +181,7 @@ class Judged:
         if recipe.length:
             entries = np.bincount(pool.entry_of, minlength=len(pool.episodes))
             channels.append(Channel("length", recipe.length, np.log1p(entries)))
-        if recipe.expected and asks_for_amount(self._text):
-            holds = np.array([float(holds_amount(text)) for text in pool.episodes.texts])
+        if recipe.expected and (holds := self._holds_expected()) is not None:
             channels.append(Channel("expected", recipe.expected, holds))
         return [channel for channel in channels if channel.weight]
 
@@ -213,6 +212,16 @@ class Judged:
         held, _ = self.pool.held(dict.fromkeys(most, 1.0))
         said = (held > 0) @ np.array([weights[term] for term in sorted(most)])
         return Channel("feedback", self._recipe.feedback, said)
+
+    def _holds_expected(self) -> Float64 | None:
+        """Shape [e]: 1 where an Episode holds what the query asks for; None where that is nothing that can be told."""
+        episodes = self.pool.episodes
+        if asks_for_amount(self._text):
+            return np.array([float(holds_amount(text)) for text in episodes.texts])
+        if asks_for_name(self._text):
+            known = {word for speaker in {*episodes.speakers} for word in speaker.split()}
+            return np.array([float(holds_name(text, known)) for text in episodes.texts])
+        return None
 
     def _sparse(self) -> Float64:
         """BM25 of each Episode, with what the turn before it lends."""

@@ -1,14 +1,16 @@
-"""What kind of answer a question asks for: a time or an amount, or several things; and whether a text holds one.
+"""What kind of answer a question asks for: a time, an amount or a name, or several; and whether a text holds one.
 
 Rules of thumb over English words. "When did you move?" is answered by a turn that says "last weekend", and not by
-"Moving is hard". "Which instruments does she play?" is answered by many turns, far from one another. A question of
-another kind or language asks for neither, and then nothing is preferred. They do not read: the time found need not be
-of what was asked, and who asks for several may get one.
+"Moving is hard"; "Which city did you move to?" by one that names something. "Which instruments does she play?" is
+answered by many turns, far from one another. A question of another kind or language asks for none of these, and then
+nothing is preferred. They do not read: the time found need not be of what was asked, and who asks for several may get
+one.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 _ASKS = re.compile(
     r"""\b(?:
@@ -16,6 +18,18 @@ _ASKS = re.compile(
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ASKS_NAME = re.compile(
+    r"""
+        ^\s*(?:(?:in|from|to|at)\ )?(?:where|who|whom|whose)\b
+      | \b(?:what|which)\ (?:(?!(?:did|do|does|is|are|was|were|has|have|had|can|could|will|would)\b)\w+\ ){0,2}?(?:
+            city|cities|country|countries|places?|states?|locations?|towns?|areas?|persons?|people|teams?|company|companies
+          | brands?|books?|series|movies?|films?|shows?|games?|songs?|bands?|artists?|authors?|names?|nicknames?
+        )\b
+      | ^\s*(?:what|which)\b.*\b(?:names?|called|named|titles?)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_CAPITAL = re.compile(r"[A-Z]\w+")
 _HOLDS = re.compile(
     r"""\d|\b(?:
         one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|half|once|twice
@@ -56,6 +70,24 @@ def asks_for_amount(question: str) -> bool:
 def holds_amount(text: str) -> bool:
     """Whether the text names a number, a date or a time."""
     return _HOLDS.search(text) is not None
+
+
+def asks_for_name(question: str) -> bool:
+    """Whether the question asks who or where, or for what has a name: a book, a city, a team."""
+    return _ASKS_NAME.search(question) is not None
+
+
+def holds_name(text: str, known: Collection[str]) -> bool:
+    """Whether the text names somebody or something besides those known: the speakers, who address one another."""
+    return any(
+        match[0] not in known and _within_sentence(text[max(0, match.start() - 2) : match.start()])
+        for match in _CAPITAL.finditer(text)
+    )
+
+
+def _within_sentence(before: str) -> bool:
+    """Whether a capital after these two characters is a name's: no sentence begins there, or a quotation does."""
+    return before[-1:] in ('"', "\u201c") or (before[-1:] == " " and (before[0].islower() or before[0] in ",:;"))
 
 
 def asks_for_several(question: str) -> bool:

@@ -47,7 +47,7 @@ class Recipe:
     uses: bool = False
     """Whether being cited before counts as salient; asks the record of each candidate."""
     expected: float = 0.6
-    """Weight of holding a time or an amount, where the query asks for one."""
+    """Weight of holding a time, an amount or a name, where the query asks for one."""
     time: float = 1.5
     """Weight of being told in, or near, a period that the query names: "in May 2023" (`memory.when`)."""
     dates_said: bool = False

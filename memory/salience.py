@@ -15,14 +15,16 @@ is the less surprising for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
+from core.clock import DAY
 from core.nouns import Float64, Int64, Keeping
 from core.windows import EpisodeColumns
 from memory.analysis import context_terms, episode_context
 from memory.channels import Pool
-from memory.forget import retention
+from memory.forget import DECAY, SURPRISE, TYPICAL, YEAR
 from memory.fusion import Channel
 
 
@@ -32,17 +34,19 @@ def salience_channel(weight: float, pool: Pool, kept: Mapping[str, Keeping]) -> 
 
 
 def retentions(pool: Pool, kept: Mapping[str, Keeping]) -> Float64:
-    """Shape [e], from 0 to 1. Ages are counted from what was told last, and from the last use: no clock is asked."""
+    """Shape [e], from 0 to 1. Ages are counted from what was told last, and from the last use: no clock is asked.
+
+    As `forget.retention` has it of one after the other.
+    """
     strength, surprise = impressions(pool)
-    told = pool.episodes
-    last = max(told.told_at)
-    last_use = max((one.used_at for one in kept.values() if one.used_at is not None), default=0)
-    found = []
-    for id_, told_at, strong, new in zip(told.ids, told.told_at, strength.tolist(), surprise.tolist(), strict=True):
-        use = kept.get(id_)
-        uses, since = (0, None) if use is None or use.used_at is None else (use.uses, last_use - use.used_at)
-        found.append(retention(strong, new, last - told_at, uses, since))
-    return np.array(found)
+    told_at = np.array(pool.episodes.told_at, np.float64)
+    odds = strength / TYPICAL * (1 + SURPRISE * surprise) * _faded(told_at.max() - told_at)
+    used = [(place, one) for place, id_ in enumerate(pool.episodes.ids) if (one := kept.get(id_)) and one.uses]
+    if used:
+        places = [place for place, _ in used]
+        used_at = np.array([one.used_at or 0 for _, one in used], np.float64)
+        odds[places] += np.array([one.uses for _, one in used]) * _faded(used_at.max() - used_at)
+    return np.asarray(odds / (1 + odds), np.float64)
 
 
 def impressions(pool: Pool) -> tuple[Float64, Float64]:
@@ -68,13 +72,28 @@ def _said(pool: Pool) -> tuple[Int64, Int64, Float64]:
     # A term has 32 bits, so a pair fits one number.
     said, entry = np.unique(pool.episode_of[rows] << 32 | pool.columns.terms, return_inverse=True)
     stated = np.bincount(entry, pool.states[rows], len(said)) > 0
-    told_with = [
-        place << 32 | term
-        for place, (speaker, told_at) in enumerate(zip(pool.episodes.speakers, pool.episodes.told_at, strict=True))
-        for term in context_terms(episode_context(speaker, told_at))
-    ]
-    own = ~np.isin(said, np.array(told_with, np.int64))
+    told_with = np.array(
+        [
+            place << 32 | term
+            for place, (speaker, told_at) in enumerate(zip(pool.episodes.speakers, pool.episodes.told_at, strict=True))
+            for term in _told_with(speaker, told_at // DAY)
+        ],
+        np.int64,
+    )
+    at = np.minimum(np.searchsorted(said, told_with), len(said) - 1)
+    own = np.ones(len(said), bool)
+    own[at[said[at] == told_with]] = False
     return said[own] >> 32, said[own] & 0xFFFFFFFF, stated[own].astype(np.float64)
+
+
+@lru_cache(maxsize=4096)
+def _told_with(speaker: str, day: int) -> tuple[int, ...]:
+    """The terms that Concepts have for who said them, and on which day since 1970."""
+    return context_terms(episode_context(speaker, day * DAY))
+
+
+def _faded(since: Float64) -> Float64:
+    return np.asarray((1 + since / YEAR) ** -DECAY, np.float64)
 
 
 def _in_order(told: EpisodeColumns) -> list[int]:

@@ -1,10 +1,10 @@
-"""Questions for a time or an amount, texts that hold one, and questions for several things."""
+"""Questions for a time, an amount or a name, texts that hold one, and questions for several things."""
 
 from __future__ import annotations
 
 import pytest
 
-from memory.expected import asks_for_amount, asks_for_several, holds_amount
+from memory.expected import asks_for_amount, asks_for_name, asks_for_several, holds_amount, holds_name
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,36 @@ def test_it_holds_one(text: str) -> None:
 @pytest.mark.parametrize("text", ["Someone often stones it.", "Lasting friendship", "", "Weakened"])
 def test_it_holds_none(text: str) -> None:
     assert not holds_amount(text)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Where did you move?",
+        "Who came?",
+        "to whom was it",
+        "Which two cities?",
+        "What is the van called?",
+        "What book?",
+    ],
+)
+def test_it_asks_for_a_name(question: str) -> None:
+    assert asks_for_name(question)
+
+
+@pytest.mark.parametrize("question", ["What did the city cost?", "Is it nowhere?", "How is the band?", "When?", ""])
+def test_it_asks_for_no_name(question: str) -> None:
+    assert not asks_for_name(question)
+
+
+@pytest.mark.parametrize("text", ["We went to Lisbon.", "it is \u201cDune\u201d", "Yes, Bo, in Rome", 'I read "Emma".'])
+def test_it_holds_a_name(text: str) -> None:
+    assert holds_name(text, {"Bo"})
+
+
+@pytest.mark.parametrize("text", ["Lisbon. Rome!", "so I went", "thanks, Bo", "WE did", "it's \u201chere\u201d", ""])
+def test_it_holds_no_name(text: str) -> None:
+    assert not holds_name(text, {"Bo"})
 
 
 @pytest.mark.parametrize(

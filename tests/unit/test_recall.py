@@ -216,7 +216,16 @@ def test_where_a_time_is_asked_for_one_is_preferred(memory: Memory) -> None:
     hits = memory.ask("When did the boat move?", "boat").hits
     assert [raw(hit, "expected") for hit in hits] == [1, 0]
     assert hits[0].episode.id == dated
-    assert all(part.channel != "expected" for hit in memory.ask("Who moved it?", "boat").hits for part in hit.channels)
+    assert all(part.channel != "expected" for hit in memory.ask("Is it hard?", "boat").hits for part in hit.channels)
+
+
+def test_where_a_name_is_asked_for_one_is_preferred(memory: Memory) -> None:
+    memory.tell("Ben, moving the boat is hard.", "boat", conversation="one")
+    memory.tell("Thanks a lot.", speaker="Ben", conversation="two")
+    named = memory.tell("Moving the boat to Lisbon is hard.", "boat", conversation="three")
+    hits = memory.ask("Where is the boat moved to?", "boat").hits
+    assert hits[0].episode.id == named
+    assert [raw(hit, "expected") for hit in hits] == [1, 0, 0]
 
 
 def test_a_turn_that_says_more_comes_before_one_that_says_less(memory: Memory) -> None:

@@ -74,10 +74,18 @@ def test_retention_is_that_of_forgetting() -> None:
 
 
 def test_what_was_cited_is_more_salient() -> None:
-    pool = pool_of([frozenset({1, 2}), frozenset({1, 2})], [0, 0])
-    kept = {"e01": Keeping("e01", uses=3, used_at=5 * DAY), "e00": Keeping("e00")}
+    pool = pool_of([frozenset({1, 2}), frozenset({1, 2}), frozenset({1, 4})], [0, 0, 0])
+    kept = {
+        "e01": Keeping("e01", uses=3, used_at=5 * DAY),
+        "e00": Keeping("e00"),
+        "e02": Keeping("e02", uses=1, used_at=3 * DAY),
+    }
     channel = salience_channel(0.5, pool, kept)
     plain, cited = retentions(pool, {}), channel.scores
     assert (channel.name, channel.weight) == ("salience", 0.5)
     assert cited[0] == plain[0]
     assert cited[1] > plain[1]
+    (strong, _, other), (new, _, newer) = (figures.tolist() for figures in impressions(pool))
+    assert cited[1] == pytest.approx(retention(strong, 0, 0, 3, 0))
+    assert cited[2] == pytest.approx(retention(other, newer, 0, 1, 2 * DAY))
+    assert new == 1
