@@ -29,7 +29,8 @@ _ASKS_NAME = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_CAPITAL = re.compile(r"[A-Z]\w+")
+# A word with a capital where no sentence begins, or where a quotation does.
+_WITHIN = re.compile(r"""[A-Z](?:(?<=[,:;][ ].)|(?<=[^\W\d_][ ].)(?<![A-Z][ ].)|(?<=["\u201c].))\w+""")
 _HOLDS = re.compile(
     r"""\d|\b(?:
         one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|half|once|twice
@@ -79,15 +80,7 @@ def asks_for_name(question: str) -> bool:
 
 def holds_name(text: str, known: Collection[str]) -> bool:
     """Whether the text names somebody or something besides those known: the speakers, who address one another."""
-    return any(
-        match[0] not in known and _within_sentence(text[max(0, match.start() - 2) : match.start()])
-        for match in _CAPITAL.finditer(text)
-    )
-
-
-def _within_sentence(before: str) -> bool:
-    """Whether a capital after these two characters is a name's: no sentence begins there, or a quotation does."""
-    return before[-1:] in ('"', "\u201c") or (before[-1:] == " " and (before[0].islower() or before[0] in ",:;"))
+    return any(match[0] not in known for match in _WITHIN.finditer(text))
 
 
 def asks_for_several(question: str) -> bool:

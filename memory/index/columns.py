@@ -212,7 +212,8 @@ class Columns:
         for number, block in enumerate(self._blocks):
             start, end = bounds[number], bounds[number + 1]
             if start < end:
-                np.take(block, rows[start:end] - number * _BLOCK, axis=0, out=taken[start:end])
+                # Rows are in bounds; to have that checked would copy them once more.
+                np.take(block, rows[start:end] - number * _BLOCK, axis=0, out=taken[start:end], mode="clip")
         return taken
 
 
