@@ -32,6 +32,10 @@ class DreamKind(IntEnum):
     """Which questions were answered from evidence, by what they ask for."""
     STRENGTHENING = 5
     """Episodes that are cited together again and again: kept longer."""
+    ALIASES = 6
+    """Names that mean the same: their Entities are merged, which rewrites nothing."""
+    FACTS = 7
+    """Facts that a language model reads in what was told, where one is set up to."""
 
 
 class DreamState(IntEnum):
@@ -119,7 +123,35 @@ class AddUses:
     used_at: Micros
 
 
-Action = Write | Archive | AddUses
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Make two Entities one, shown by the name of `kept`. Both by their ids."""
+
+    kept: str
+    merged: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assert:
+    """Assert a Fact that an Episode states. Its names and words are places in that Episode.
+
+    An empty stretch is the speaker. `named` says whether the object is an Entity, and not words.
+    """
+
+    fact_id: str
+    subject: Place
+    relation: str
+    object: Place
+    named: bool
+    start: Micros | None
+    end: Micros | None
+    precision: int
+    timezone: str
+    trust: float
+    rule: str
+
+
+Action = Write | Archive | AddUses | Join | Assert
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +168,8 @@ class Proposal:
     actions: tuple[Action, ...] = ()
     facts: tuple[str, ...] = ()
     """The Facts that it rests on."""
+    entities: tuple[str, ...] = ()
+    """The Entities that it is about, the fuller name first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +197,21 @@ class UsesAdded:
     after: Micros
 
 
-Inverse = Written | Archived | UsesAdded
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Takes a `Join` back: undo the merge, if nobody has."""
+
+    merge_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """Takes an `Assert` back: add what undoes the Fact, so that what holds is as before."""
+
+    fact_id: str
+
+
+Inverse = Written | Archived | UsesAdded | Joined | Asserted
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +235,8 @@ class DreamBudget:
     """How many changes it proposes; the surest of each kind first. Findings do not count."""
     seconds: float = 60.0
     """How long it may read and think. Changes that are approved are applied however long that takes."""
+    readings: int = 16
+    """How many Episodes a language model reads, where one is set up to; the next Dream goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +261,12 @@ class Dream:
     """Whether there were more than its budget allows."""
     episodes: int = 0
     """How many Episodes it read."""
+    reader: str = ""
+    """The language model that reads Episodes for Facts; empty while none has."""
+    read_to: tuple[int, str] = (0, "")
+    """The last Episode that it has read, in this Dream or in those before."""
+    told: int = 0
+    """How many Episodes the namespace had when it began."""
     message: str = ""
     """One line for people."""
     number: int = 0
@@ -249,8 +305,13 @@ class DreamRecord(Protocol):
         episodes: int,
         more: bool,
         message: str = "",
+        reader: str = "",
+        read_to: tuple[int, str] = (0, ""),
     ) -> Dream:
-        """What it found. PROPOSED, or APPROVED where it is automatic, or APPLIED where there is nothing to apply."""
+        """What it found, and how far a `reader` has read, where one took part.
+
+        PROPOSED, or APPROVED where it is automatic, or APPLIED where there is nothing to apply.
+        """
         ...
 
     def approve_dream(self, namespace: str, dream_id: str, ordinals: Collection[int] = ()) -> Dream:
@@ -296,8 +357,10 @@ class DreamRecord(Protocol):
         """By ordinal; only those in one of the states, if any are given."""
         ...
 
-    def changes_applied(self, namespace: str, kind: DreamKind) -> list[Change]:
-        """Those of any Dream that are applied and not undone."""
+    def changes_of_kind(
+        self, namespace: str, kind: DreamKind, state: ChangeState = ChangeState.APPLIED
+    ) -> list[Change]:
+        """Those of any Dream that are in this state now."""
         ...
 
     def facts_by_id(self, namespace: str, ids: Sequence[str]) -> dict[str, Fact]:

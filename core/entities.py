@@ -125,6 +125,10 @@ class EntityRecord(Protocol):
         """The names of Entities, each merged one by itself, by normalised name: at most so many."""
         ...
 
+    def entities_by_id(self, namespace: str, ids: Sequence[str]) -> dict[str, Entity]:
+        """Those of the Entities that exist, each merged one by itself."""
+        ...
+
     def entity(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> KnownEntity:
         """The Entity of a name. Raises NotFound (ENTITY_NOT_FOUND)."""
         ...

@@ -38,12 +38,16 @@ class RandomIds:
         return _dashed(f"{value:032x}")
 
 
-def concept_id(episode_id: str, ordinal: int) -> str:
-    """The id of an Episode's Concept, a UUIDv5: the same on every machine and every rerun."""
-    # As uuid.uuid5 does, in a quarter of its time: there is one for every Concept that is written.
-    digest = sha1(NAMESPACE_CONCEPT.bytes + f"{episode_id}/{ordinal}".encode(), usedforsecurity=False).hexdigest()
+def uuid5(namespace: uuid.UUID, name: str) -> str:
+    """As `uuid.uuid5` writes it, in a quarter of the time: for ids that are made by the thousand."""
+    digest = sha1(namespace.bytes + name.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return _dashed(f"{digest[:12]}5{digest[13:16]}{variant}{digest[17:32]}")
+
+
+def concept_id(episode_id: str, ordinal: int) -> str:
+    """The id of an Episode's Concept, a UUIDv5: the same on every machine and every rerun."""
+    return uuid5(NAMESPACE_CONCEPT, f"{episode_id}/{ordinal}")
 
 
 def normalised_name(name: str) -> str:
@@ -53,7 +57,7 @@ def normalised_name(name: str) -> str:
 
 def entity_id(namespace: str, name: str) -> str:
     """The id of the Entity that a name means in a namespace."""
-    return str(uuid.uuid5(NAMESPACE_ENTITY, f"{namespace}/{normalised_name(name)}"))
+    return uuid5(NAMESPACE_ENTITY, f"{namespace}/{normalised_name(name)}")
 
 
 def _dashed(digits: str) -> str:

@@ -7,6 +7,7 @@ raise `core.errors` only: a driver's error becomes Unavailable (the store does n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from core.dreams import DreamRecord
@@ -40,6 +41,7 @@ from core.nouns import (
     TermStatistics,
     TimeToLive,
 )
+from core.windows import Windows
 
 
 class Record(MovableRecord, DreamRecord, EntityRecord, Protocol):
@@ -100,7 +102,14 @@ class Record(MovableRecord, DreamRecord, EntityRecord, Protocol):
         """Those of the ids that exist."""
         ...
 
-    def window(self, namespace: str, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Within it all reads of this thread see the same commits, as far as the store can.
+
+        On Neo4j, which has no snapshots, each sees what is committed when it runs.
+        """
+        ...
+
+    def window(self, namespace: str, episode_ids: Sequence[str], radius: int) -> Windows:
         """For each id, the Episodes of the same source name and conversation within `radius` places, by place.
 
         Places are counted in the order of (position, seq), so gaps in positions do not hide a neighbour. The Episode

@@ -18,14 +18,15 @@ import math
 import re
 import threading
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain, pairwise
 
+import numpy as np
 import snowballstemmer
 
-from core.clock import Micros, to_datetime
+from core.clock import DAY, Micros, to_datetime
 from core.errors import InvalidArgument
 from core.nouns import Sparse, TermStatistics
 
@@ -37,6 +38,11 @@ AVERAGE_TERMS = 8
 """The length, in terms, that counts as average. A constant, where BM25 takes the mean of the collection: a weight is
 written once, and must not depend on what other Episodes, or other tenants, happened to say before it. Concepts are
 sentences by construction, so their lengths vary little around it."""
+
+MOST_WORDS = 65_536
+"""Words of a language whose terms are kept, so that they are stemmed once."""
+LONGEST_WORD = 64
+"""Characters of one that is kept: what is longer is no word, and would take room."""
 
 # Words that mark a question or a verb's form, not what it is about. In most collections IDF sees to such words, but
 # memories are statements: "did", "which" or "does" are rare in them, so in a question they would weigh like a topic.
@@ -65,11 +71,31 @@ def document_terms(text: str, context: str = "", language: str = "english") -> S
     said once more, but do not make the text longer. Raises InvalidArgument for a language without a stemmer.
     """
     said = terms(text, language)
-    frequency = Counter(said)
-    frequency.update(context_terms(context, language))
+    frequency: dict[int, int] = {}
+    for term in chain(said, context_terms(context, language)):
+        frequency[term] = frequency.get(term, 0) + 1
     discount = K1 * (1 - B + B * len(said) / AVERAGE_TERMS)
-    found = tuple(sorted(frequency))
-    return Sparse(found, tuple([(count := frequency[term]) * (K1 + 1) / (count + discount) for term in found]))
+    weights = {count: count * (K1 + 1) / (count + discount) for count in set(frequency.values())}
+    found = sorted(frequency)
+    return Sparse(tuple(found), tuple([weights[frequency[term]] for term in found]))
+
+
+def documents_terms(texts: Sequence[str], contexts: Sequence[str], language: str = "english") -> list[Sparse]:
+    """`document_terms` of each text with its context: the same, by arithmetic over all of them at once."""
+    said = [terms(text, language) for text in texts]
+    known = [context_terms(context, language) for context in contexts]
+    rows = np.repeat(np.arange(len(said)), [len(one) + len(more) for one, more in zip(said, known, strict=True)])
+    found = chain.from_iterable(chain.from_iterable(zip(said, known, strict=True)))
+    # A text and a term in one number: sorted, those of a text stand together, and its terms rise.
+    keys = np.sort(rows << 32 | np.fromiter(found, np.int64, len(rows)))
+    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+    frequency = np.diff(firsts, append=len(keys))
+    rows, ids = keys[firsts] >> 32, (keys[firsts] & 0xFFFFFFFF).tolist()
+    lengths = np.fromiter(map(len, said), np.int64, len(said))
+    discount = K1 * (1 - B + B * lengths / AVERAGE_TERMS)
+    weights = (frequency * (K1 + 1) / (frequency + discount[rows])).tolist()
+    ends = np.cumsum(np.bincount(rows, minlength=len(said))).tolist()
+    return [Sparse(tuple(ids[start:end]), tuple(weights[start:end])) for start, end in pairwise([0, *ends])]
 
 
 @lru_cache(maxsize=4096)
@@ -83,8 +109,13 @@ def episode_context(speaker: str, told_at: Micros) -> str:
 
     A question names the speaker, who seldom names themselves; and some name the day: "on 3 May 2023".
     """
-    told = to_datetime(told_at)
-    return f"{speaker} {told.day} {told:%B} {told.year}"
+    return f"{speaker} {_day_of(told_at // DAY)}"
+
+
+@lru_cache(maxsize=4096)
+def _day_of(number: int) -> str:
+    told = to_datetime(number * DAY)
+    return f"{told.day} {told:%B} {told.year}"
 
 
 def query_terms(text: str, language: str = "english") -> tuple[int, ...]:
@@ -100,7 +131,7 @@ def idf(statistics: TermStatistics, term: int) -> float:
 
 def terms(text: str, language: str = "english") -> list[int]:
     """The term ids of a text, in order, repeats kept and stop words left out."""
-    return [term for word in _words(text, language) if (term := _term(word, language)) is not None]
+    return [term for term in map(_terms_in(language).__getitem__, _words(text, language)) if term is not None]
 
 
 def asks(text: str) -> bool:
@@ -165,10 +196,13 @@ def _names_of(speakers: tuple[str, ...]) -> tuple[dict[tuple[str, ...], list[str
 def _words(text: str, language: str) -> Iterable[str]:
     """Case folded words. English contractions lose their ending ("she's", "don't"); elsewhere they part ("l'eau")."""
     if language == "english" and text.isascii():  # nothing to normalise, no script without spaces
-        yield from [
-            _ENGLISH_SUFFIX.sub("", word) if "'" in word else word for word in _ASCII_WORD.findall(text.lower())
-        ]
-        return
+        words: list[str] = _ASCII_WORD.findall(text.lower())
+        return [_ENGLISH_SUFFIX.sub("", word) if "'" in word else word for word in words] if "'" in text else words
+    return _any_words(text, language)
+
+
+def _any_words(text: str, language: str) -> Iterator[str]:
+    """The same for any script and any language."""
     pattern = _WORD if language == "english" else _PLAIN_WORD
     for match in pattern.finditer(unicodedata.normalize("NFKC", text).casefold()):
         word = match.group().replace("\u2019", "'")
@@ -181,11 +215,27 @@ def _words(text: str, language: str) -> Iterable[str]:
             yield from (run[i : i + 2] for i in range(max(1, len(run) - 1)))
 
 
-@lru_cache(maxsize=65_536)
-def _term(word: str, language: str) -> int | None:
-    """The term id of a word; None for a stop word."""
-    stem = _stem(word, language)
-    return _term_id(stem) if stem else None
+class _Terms(dict[str, int | None]):
+    """The term ids of the words of a language, None for a stop word: the same words come again and again.
+
+    A look-up is half of what it costs with `lru_cache`; so at its limit all is dropped, and comes back as it is needed.
+    """
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._language = language
+
+    def __missing__(self, word: str) -> int | None:
+        if len(self) >= MOST_WORDS:
+            self.clear()
+        stem = _stem(word, self._language)
+        term = _term_id(stem) if stem else None
+        if len(word) <= LONGEST_WORD:
+            self[word] = term
+        return term
+
+
+_terms_in = lru_cache(maxsize=64)(_Terms)
 
 
 @lru_cache(maxsize=4096)
@@ -212,6 +262,7 @@ def _stem(word: str, language: str) -> str:
             )
         # One for each thread: a stemmer keeps its place in the word in itself.
         stemmer = snowballstemmer.stemmer(language)
+        stemmer.maxCacheSize = 0  # of the C code: what it made of a word is kept in `_Terms`
         setattr(_stemmers, language, stemmer)
     return _without_accents(str(stemmer.stemWord(word)))
 

@@ -23,13 +23,14 @@ Shapes: e Episodes, r Concepts, t distinct terms of the query.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from core.nouns import Concept, ConceptColumns, Episode, Float32, Float64, Int64
+from core.nouns import Concept, ConceptColumns, Float32, Float64, Int64
+from core.windows import EpisodeColumns
 from memory import fusion
 from memory.analysis import QUESTION_MARKS, asks, episode_context, terms
 from memory.expected import asks_for_amount, asks_for_name, holds_amount, holds_name
@@ -48,7 +49,7 @@ FEEDBACK_SHARPNESS = 0.35
 class Pool:
     """All Episodes that are judged, side by side, ascending by id. Every one of them has a Concept."""
 
-    episodes: Sequence[Episode]
+    episodes: EpisodeColumns
     beside: Int64
     """Shape [e, most]: the places of those within the window of each one, -1 where there are fewer."""
     before: Int64
@@ -75,23 +76,29 @@ class Pool:
     def conversations(self) -> Int64:
         """Shape [e]: the number of each Episode's conversation, -1 where it has none."""
         numbers: dict[tuple[str, str], int] = {}
-        return np.array(
-            [
-                numbers.setdefault((one.source.name, one.conversation), len(numbers)) if one.conversation else -1
-                for one in self.episodes
-            ],
-            np.int64,
-        )
+        named = zip(self.episodes.source_names, self.episodes.conversations, strict=True)
+        return np.array([numbers.setdefault(one, len(numbers)) if one[1] else -1 for one in named], np.int64)
+
+    @cached_property
+    def speakers(self) -> Int64:
+        """Shape [e]: the number of each Episode's speaker."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(one, len(numbers)) for one in self.episodes.speakers], np.int64)
+
+    @cached_property
+    def entry_of(self) -> Int64:
+        """Shape [entries]: the place of the Episode that each entry of the columns' terms is of."""
+        return self.episode_of[self.columns.term_rows]
 
     @cached_property
     def states(self) -> Float64:
         """Shape [r]: 1 for a Concept that states, 0 for one that asks."""
         states = np.ones(len(self.columns.ids))
-        for place, episode in enumerate(self.episodes):
-            if _MARK.search(episode.text):
-                text = episode.text.encode()
+        for place, text in enumerate(self.episodes.texts):
+            if _MARK.search(text):
+                encoded = text.encode()
                 for row in range(*self.rows_of(place)):
-                    span = text[self.columns.start_bytes[row] : self.columns.end_bytes[row]]
+                    span = encoded[self.columns.start_bytes[row] : self.columns.end_bytes[row]]
                     states[row] = not asks(span.decode())
         return states
 
@@ -148,7 +155,7 @@ class Judged:
         """The Concept of an Episode that matches best; the first of those that match alike."""
         start, end = self.pool.rows_of(place)
         best = start + int(np.argmax(self._fit[start:end]))
-        return self.pool.columns.concept(best, self.pool.episodes[place].text.encode())
+        return self.pool.columns.concept(best, self.pool.episodes.texts[place].encode())
 
     def channels(self, named: Collection[str]) -> list[Channel]:
         """Those that the recipe asks for, but for feedback; `named` are the speakers whom the query names."""
@@ -166,13 +173,13 @@ class Judged:
                 Channel("reply", recipe.reply, self._reply(alone)),
             ]
         if named:
-            said = np.array([float(episode.speaker in named) for episode in pool.episodes])
+            said = np.array([float(speaker in named) for speaker in pool.episodes.speakers])
             channels.append(Channel("speaker", recipe.speaker, said))
         if recipe.statement:
             counts = np.bincount(pool.episode_of)
             channels.append(Channel("statement", recipe.statement, np.bincount(pool.episode_of, pool.states) / counts))
         if recipe.length:
-            entries = np.bincount(pool.episode_of[pool.columns.term_rows], minlength=len(pool.episodes))
+            entries = np.bincount(pool.entry_of, minlength=len(pool.episodes))
             channels.append(Channel("length", recipe.length, np.log1p(entries)))
         if recipe.expected and (holds := self._holds_expected()) is not None:
             channels.append(Channel("expected", recipe.expected, holds))
@@ -191,10 +198,9 @@ class Judged:
         first = fusion.ranked(scores)[:FEEDBACK_HITS]
         trust = np.exp(FEEDBACK_SHARPNESS * (scores[first] - scores[first].max()))
         for place, share in zip(first, (trust / trust.sum()).tolist(), strict=True):
-            episode = self.pool.episodes[place]
-            rows = np.flatnonzero(self.pool.episode_of[self.pool.columns.term_rows] == place)
-            said = set(self.pool.columns.terms[rows].tolist())
-            said.difference_update(asked, terms(episode_context(episode.speaker, episode.told_at)))
+            told = self.pool.episodes
+            said = set(self.pool.columns.terms[self.pool.entry_of == place].tolist())
+            said.difference_update(asked, terms(episode_context(told.speakers[place], told.told_at[place])))
             for term in said:
                 shares[term] = shares.get(term, 0.0) + share / len(said)
         return shares
@@ -211,10 +217,10 @@ class Judged:
         """Shape [e]: 1 where an Episode holds what the query asks for; None where that is nothing that can be told."""
         episodes = self.pool.episodes
         if asks_for_amount(self._text):
-            return np.array([float(holds_amount(one.text)) for one in episodes])
+            return np.array([float(holds_amount(text)) for text in episodes.texts])
         if asks_for_name(self._text):
-            known = {word for speaker in {one.speaker for one in episodes} for word in speaker.split()}
-            return np.array([float(holds_name(one.text, known)) for one in episodes])
+            known = {word for speaker in {*episodes.speakers} for word in speaker.split()}
+            return np.array([float(holds_name(text, known)) for text in episodes.texts])
         return None
 
     def _sparse(self) -> Float64:
@@ -236,8 +242,7 @@ class Judged:
         pool = self.pool
         last_row = np.append(pool.first_row[1:], len(pool.columns.ids)) - 1
         asks = pool.states[last_row] == 0
-        speakers = np.array([episode.speaker for episode in pool.episodes], object)
-        replies = (pool.before >= 0) & asks[pool.before] & (speakers[pool.before] != speakers)
+        replies = (pool.before >= 0) & asks[pool.before] & (pool.speakers[pool.before] != pool.speakers)
         return np.where(replies, np.maximum(0.0, alone[pool.before]), 0.0)
 
 

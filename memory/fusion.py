@@ -53,24 +53,26 @@ def fuse(method: str, channels: Sequence[Channel]) -> Float64:
     """
     if method not in _METHODS:
         raise ValueError(f"no fusion method {method!r}; one of {', '.join(_METHODS)}")
-    judge = _METHODS[method]
-    return np.array([channel.weight * judge(channel.scores) for channel in channels])
+    scores = np.array([channel.scores for channel in channels], np.float64)
+    judged: Float64 = _METHODS[method](scores)
+    return np.array([[channel.weight] for channel in channels]) * judged
 
 
 def zscore(scores: Float64) -> Float64:
-    """Each score's distance from the mean, in standard deviations; all 0 where the scores do not differ."""
-    if not len(scores):
+    """Each score's distance from the mean of its row, in standard deviations; all 0 where a row's do not differ."""
+    if not scores.size:
         return scores
-    away = scores - scores.mean()
-    deviation = float(np.sqrt(np.mean(away * away)))
+    away = scores - scores.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt(np.mean(away * away, axis=-1, keepdims=True))
     # Scores that differ only by rounding carry no opinion, and must not be blown up into one.
-    if deviation <= 1e-9 * max(1e-9, float(np.abs(scores).max())):
-        return np.zeros(len(scores))
-    return np.asarray(away / deviation, np.float64)
+    opinion = deviation > 1e-9 * np.maximum(1e-9, np.abs(scores).max(axis=-1, keepdims=True))
+    return np.asarray(np.where(opinion, away, 0.0) / np.where(opinion, deviation, 1.0), np.float64)
 
 
 def reciprocal_rank(scores: Float64) -> Float64:
-    """1 / (RRF_K + rank), with rank 1 for the highest; equal scores share the best of their ranks."""
+    """1 / (RRF_K + rank in its row), with rank 1 for the highest; equal scores share the best of their ranks."""
+    if scores.ndim > 1:
+        return np.array([reciprocal_rank(row) for row in scores]).reshape(scores.shape)
     _, place, count = np.unique(-scores, return_inverse=True, return_counts=True)
     above = np.concatenate([[0], np.cumsum(count)[:-1]])
     return np.asarray(1 / (RRF_K + 1 + above[place]), np.float64)

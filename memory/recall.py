@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from core.nouns import (
     Sparse,
 )
 from core.ports import Index, Record
+from core.windows import beside
 from memory.analysis import idf, name_terms, named_speakers, query_terms, without_names
 from memory.archived import archived_since, with_dense, with_sparse
 from memory.channels import Judged, Pool
@@ -112,7 +114,7 @@ class Ranking:
         hits: list[RecallHit] = []
         left = query.token_budget * BYTES_PER_TOKEN if query.token_budget else math.inf
         for one in self._order(allowed, query.offset + query.limit)[query.offset :]:
-            left -= len(self.judged.pool.episodes[one[0]].text.encode())
+            left -= len(self.judged.pool.episodes.texts[one[0]].encode())
             if left < 0:
                 break
             hits.append(self._hit(*one))
@@ -124,12 +126,12 @@ class Ranking:
         return [self._hit(*one) for one in self._order(self._allowed(query), None)]
 
     def _allowed(self, query: RecallQuery) -> list[int]:
-        same = query.where == _anybody(query.where)  # then the pool holds none that it excludes
-        return [
-            place
-            for place, one in enumerate(self.judged.pool.episodes)
-            if (same or query.where.allows(one, query.as_of)) and not one.archived(query.as_of)
-        ]
+        episodes = self.judged.pool.episodes
+        allowed = ~episodes.archived(query.as_of)
+        if query.where != _anybody(query.where):  # else the pool holds none that it excludes
+            allowed &= episodes.allowed(query.where, query.as_of)
+        places: list[int] = np.flatnonzero(allowed).tolist()
+        return places
 
     def _order(self, allowed: Sequence[int], most: int | None) -> list[tuple[int, list[Contribution]]]:
         """Places, best first, each with what it lost to those before it."""
@@ -144,10 +146,8 @@ class Ranking:
         ]
 
     def _hit(self, place: int, lost: Sequence[Contribution]) -> RecallHit:
-        why = [
-            Contribution(channel.name, float(channel.scores[place]), float(part[place]))
-            for channel, part in zip(self.channels, self.parts, strict=True)
-        ]
+        raw = (float(channel.scores[place]) for channel in self.channels)
+        why = list(map(Contribution, (one.name for one in self.channels), raw, self.parts[:, place].tolist()))
         why += lost
         return RecallHit(
             self.judged.pool.episodes[place],
@@ -190,6 +190,10 @@ class Recall:
 
         Raises what `search` raises.
         """
+        with self._record.snapshot():
+            return self._rank(query, also)
+
+    def _rank(self, query: RecallQuery, also: Collection[str]) -> Ranking | RecallResult:
         recipe = recipe_named(query.recipe).suited(query.text)
         vector = _checked(query)
         space = self._record.space_of(query.namespace)
@@ -216,18 +220,17 @@ class Recall:
         if recipe.time:
             channels += time_channel(recipe.time, query.text, query.asked_at, pool.episodes, said=recipe.dates_said)
         if recipe.salience:
-            ids = [episode.id for episode in pool.episodes] if recipe.uses else []
+            ids = pool.episodes.ids if recipe.uses else []
             channels.append(salience_channel(recipe.salience, pool, self._record.keepings(query.namespace, ids)))
         if voted:
-            channels.append(vote_channel(recipe.summary, pool.episodes, voted))
+            channels.append(vote_channel(recipe.summary, pool.episodes.ids, voted))
         parts = fuse(recipe.fusion, channels)
         if recipe.conversation:
             channels.append(judged.conversation(parts.sum(axis=0)))
             parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
         if recipe.graph:
-            ids = [episode.id for episode in pool.episodes]
-            mentioned = self._record.mentioned_in(query.namespace, ids, query.as_of)
-            channels.append(graph_channel(recipe.graph, parts.sum(axis=0), ids, mentioned, about))
+            mentioned = self._record.mentioned_in(query.namespace, pool.episodes.ids, query.as_of)
+            channels.append(graph_channel(recipe.graph, parts.sum(axis=0), pool.episodes.ids, mentioned, about))
             parts = np.concatenate([parts, fuse(recipe.fusion, channels[-1:])])
         if recipe.feedback:
             shares = judged.feedback_terms(parts.sum(axis=0), weights)
@@ -269,30 +272,17 @@ class Recall:
         somebody else asked.
         """
         ids = sorted(found)
-        if recipe.window:
-            windows = list(self._record.window(query.namespace, ids, recipe.window).values())
-        else:
-            windows = [[one] for one in self._record.episodes(query.namespace, ids).values()]
-        where = _anybody(query.where)
-        near = {one.id: one for window in windows for one in window}
-        episodes = {id_: one for id_, one in near.items() if where.allows(one, query.as_of)}
-        columns = self._record.columns_of(query.namespace, list(episodes))
-        place = {one: number for number, one in enumerate(dict.fromkeys(columns.episode_ids))}
-        beside: list[set[int]] = [set() for _ in place]
-        before = np.full(len(place), -1, np.int64)
-        for window in windows:
-            places = [place.get(one.id, -1) for one in window]
-            for number, this in enumerate(places):
-                if this >= 0:
-                    around = places[max(0, number - recipe.window) : number + recipe.window + 1]
-                    beside[this].update(other for other in around if other >= 0 and other != this)
-                    if number:
-                        before[this] = places[number - 1]
-        most = max((len(one) for one in beside), default=0)
-        padded = [sorted(one) + [-1] * (most - len(one)) for one in beside]
-        return Pool(
-            [episodes[one] for one in place], np.array(padded, np.int64).reshape(len(place), most), before, columns
-        )
+        windows = self._record.window(query.namespace, ids, recipe.window)
+        near, kept = windows.episodes, np.flatnonzero(windows.episodes.allowed(_anybody(query.where), query.as_of))
+        columns = self._record.columns_of(query.namespace, [near.ids[place] for place in kept.tolist()])
+        if len(held := dict.fromkeys(columns.episode_ids)) < len(kept):  # one that is blank has no Concept
+            kept = np.array([place for place in kept.tolist() if near.ids[place] in held], np.int64)
+        places = windows.places
+        if len(kept) < len(near):
+            moved = np.full(len(near) + 1, -1, np.int64)  # the last for what stands behind a window's end
+            moved[kept] = np.arange(len(kept))
+            near, places = near.take(kept.tolist()), moved[places]
+        return Pool(near, *beside(places, len(near), recipe.window), columns)
 
     def _votes(self, query: RecallQuery, recipe: Recipe, vector: Float32 | None) -> dict[str, float]:
         if vector is None or not recipe.summary:
@@ -337,7 +327,7 @@ def _coverage(place: int, judged: Judged, weights: Mapping[int, float]) -> float
     """The share of the query's IDF weight that an Episode and its neighbours hold, or the names of their speakers."""
     near = [place, *(other for other in judged.pool.beside[place].tolist() if other >= 0)]
     asked = sorted(weights)
-    held = {term for term, any_ in zip(asked, np.any(judged.terms[near] > 0, axis=0).tolist(), strict=True) if any_}
-    held.update(*(name_terms(judged.pool.episodes[other].speaker) for other in near))
+    held = set(compress(asked, np.any(judged.terms[near] > 0, axis=0)))
+    held.update(*map(name_terms, {judged.pool.episodes.speakers[other] for other in near}))
     total = math.fsum(weights.values())
-    return math.fsum(weight for term, weight in weights.items() if term in held) / total if total else 0.0
+    return math.fsum(weights[term] for term in asked if term in held) / total if total else 0.0

@@ -20,7 +20,8 @@ from functools import lru_cache
 import numpy as np
 
 from core.clock import DAY
-from core.nouns import Episode, Float64, Int64, Keeping
+from core.nouns import Float64, Int64, Keeping
+from core.windows import EpisodeColumns
 from memory.analysis import context_terms, episode_context
 from memory.channels import Pool
 from memory.forget import DECAY, SURPRISE, TYPICAL, YEAR
@@ -38,9 +39,9 @@ def retentions(pool: Pool, kept: Mapping[str, Keeping]) -> Float64:
     As `forget.retention` has it of one after the other.
     """
     strength, surprise = impressions(pool)
-    told_at = np.array([one.told_at for one in pool.episodes], np.float64)
+    told_at = np.array(pool.episodes.told_at, np.float64)
     odds = strength / TYPICAL * (1 + SURPRISE * surprise) * _faded(told_at.max() - told_at)
-    used = [(place, one) for place, episode in enumerate(pool.episodes) if (one := kept.get(episode.id)) and one.uses]
+    used = [(place, one) for place, id_ in enumerate(pool.episodes.ids) if (one := kept.get(id_)) and one.uses]
     if used:
         places = [place for place, _ in used]
         used_at = np.array([one.used_at or 0 for _, one in used], np.float64)
@@ -57,7 +58,7 @@ def impressions(pool: Pool) -> tuple[Float64, Float64]:
     idf = np.log1p((many - holding + 0.5) / (holding + 0.5))
     strength = np.bincount(place, idf[of] * stated, many)
     rank = np.empty(many, np.int64)
-    rank[sorted(range(many), key=lambda one: _order(pool.episodes[one]))] = np.arange(many)
+    rank[_in_order(pool.episodes)] = np.arange(many)
     first = np.full(len(distinct), many)
     np.minimum.at(first, of, rank[place])
     new = np.bincount(place, first[of] == rank[place], many)
@@ -74,8 +75,8 @@ def _said(pool: Pool) -> tuple[Int64, Int64, Float64]:
     told_with = np.array(
         [
             place << 32 | term
-            for place, one in enumerate(pool.episodes)
-            for term in _told_with(one.speaker, one.told_at // DAY)
+            for place, (speaker, told_at) in enumerate(zip(pool.episodes.speakers, pool.episodes.told_at, strict=True))
+            for term in _told_with(speaker, told_at // DAY)
         ],
         np.int64,
     )
@@ -95,6 +96,8 @@ def _faded(since: Float64) -> Float64:
     return np.asarray((1 + since / YEAR) ** -DECAY, np.float64)
 
 
-def _order(one: Episode) -> tuple[int, str, str, int, int, str]:
-    """In which things were told; within a conversation of one time, by their places."""
-    return one.told_at, one.source.name, one.conversation, one.position, one.seq, one.id
+def _in_order(told: EpisodeColumns) -> list[int]:
+    """The places in the order in which things were told; within a conversation of one time, by their places there."""
+    by = zip(told.told_at, told.source_names, told.conversations, told.positions, told.seqs, told.ids, strict=True)
+    keys = list(by)
+    return sorted(range(len(keys)), key=keys.__getitem__)

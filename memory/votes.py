@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.nouns import AsOf, Episode, EpisodeFilter, Float32, SourceKind, Space
+from core.nouns import AsOf, EpisodeFilter, Float32, SourceKind, Space
 from core.ports import Index, Record
 from memory.fusion import Channel
 
@@ -33,7 +33,7 @@ def votes(record: Record, index: Index, namespace: str, space: Space, vector: Fl
     return voted
 
 
-def vote_channel(weight: float, episodes: Sequence[Episode], voted: Mapping[str, float]) -> Channel:
+def vote_channel(weight: float, episode_ids: Sequence[str], voted: Mapping[str, float]) -> Channel:
     """What is quoted by no summary that matches gets the least that anything quoted got."""
     least = min(voted.values())
-    return Channel("summary", weight, np.array([voted.get(episode.id, least) for episode in episodes]))
+    return Channel("summary", weight, np.array([voted.get(episode_id, least) for episode_id in episode_ids]))

@@ -23,6 +23,7 @@ import numpy as np
 
 from core.clock import DAY, Micros, micros, to_datetime
 from core.nouns import Episode, Float64, Interval
+from core.windows import EpisodeColumns
 from memory.fusion import Channel
 from memory.ingest.calendar import HOLIDAYS, MONTHS, SEASONS
 from memory.ingest.dates import dates
@@ -80,14 +81,13 @@ def says(episode: Episode, asked: Sequence[Interval], timezone: str = "UTC") -> 
 
 
 def time_channel(
-    weight: float, question: str, asked_at: Micros | None, episodes: Sequence[Episode], *, said: bool = False
+    weight: float, question: str, asked_at: Micros | None, episodes: EpisodeColumns, *, said: bool = False
 ) -> list[Channel]:
     """None where the question names no period. `said`: whether dates in what the Episodes say count as well."""
-    told_at = [one.told_at for one in episodes]
-    asked = periods(question, asked_at, told_at)
+    asked = periods(question, asked_at, episodes.told_at)
     if not asked:
         return []
-    scores = nearness(told_at, asked)
+    scores = nearness(episodes.told_at, asked)
     if said:
         scores = np.maximum(scores, [float(says(one, asked)) for one in episodes])
     return [Channel("time", weight, scores)]

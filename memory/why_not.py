@@ -68,7 +68,7 @@ def why_not(record: Record, recall: Recall, query: RecallQuery, episode_id: str)
         return WhyNot(Kept.NOT_THERE, message, page=page)
     if (excluded := _excluded(episode, query.where, query.as_of)) is not None:
         return WhyNot(*excluded, page=page)
-    candidates = set() if isinstance(ranking, RecallResult) else {one.id for one in ranking.judged.pool.episodes}
+    candidates = set() if isinstance(ranking, RecallResult) else {*ranking.judged.pool.episodes.ids}
     forced = recall.rank(query, also=[episode_id])
     if isinstance(forced, RecallResult):
         return WhyNot(Kept.NOT_SEARCHED, "it has no Concept, so nothing of it can be searched", page=page)

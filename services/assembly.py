@@ -113,9 +113,14 @@ def _perception(settings: Settings, links: Links) -> Service:
 
 def _memory(settings: Settings, links: Links) -> Service:
     from services import memory
+    from services.memory.modelling import RemoteModel
     from services.memory.perceiving import RemoteEncoder
     from services.memory.reranking import RemoteReranker
 
+    model = None
+    if settings.dream_extractor:
+        named = ModelAddress.parse(settings.dream_extractor, field="SAPIENCE_DREAM_EXTRACTOR")
+        model = RemoteModel(links.to("reasoning"), str(named))
     return memory.service(
         memory.Memory(
             open_record(settings),
@@ -127,6 +132,7 @@ def _memory(settings: Settings, links: Links) -> Service:
             judge=RemoteReranker(links.to("perception")),
             request_keep_days=settings.request_keep_days,
             timezone=settings.timezone if settings.extract else None,
+            model=model,
         )
     )
 
@@ -156,8 +162,10 @@ def _reasoning(settings: Settings, links: Links) -> Service:
 
 def _controller(settings: Settings, links: Links) -> Service:
     from services import controller
+    from services.consolidating import Rules
 
-    return controller.service(controller.Controller({name: links.to(name) for name in SERVICES[:3]}))
+    rules = Rules(settings.dream, settings.dream_idle_s, settings.dream_after, settings.dream_budget_s)
+    return controller.service(controller.Controller({name: links.to(name) for name in SERVICES[:3]}, rules=rules))
 
 
 def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:

@@ -2,7 +2,7 @@
 
 Each cycle asks the other services whether they answer and memory how it stands, measures the goals with that, and
 lets what changed compete for the workspace: the most salient items are broadcast to all who watch. A goal that is not
-met makes it ask itself why; the answer it keeps is what it measured.
+met makes it ask itself why; the answer it keeps is what it measured. Beside that it lets memory dream: `consolidating`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cognition.metacognition.workspace import Item, Workspace
 from core.clock import Clock, Micros, SystemClock
 from core.errors import InvalidArgument, SapienceError
 from services import runs, wire
+from services.consolidating import Consolidation, Rules
 from services.runtime.client import Link
 from services.runtime.names import full_name
 from services.runtime.server import Service
@@ -46,9 +47,10 @@ class Seen:
 
 
 class Controller(controller_pb2_grpc.ControllerServiceServicer):
-    """Owns one task, its cycle."""
+    """Owns two tasks: its cycle, and the one that lets memory dream."""
 
-    def __init__(self, links: Mapping[str, Link], clock: Clock | None = None) -> None:
+    def __init__(self, links: Mapping[str, Link], clock: Clock | None = None, rules: Rules = Rules()) -> None:
+        """`rules` say when Dreams begin by themselves: by default never."""
         self._links = dict(links)
         self._clock = clock or SystemClock()
         self._memory = memory_pb2_grpc.MemoryServiceStub(self._links["memory"].channel)
@@ -63,13 +65,15 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
         self._cycles = 0
         self._started = self._clock.now()
         self._task = asyncio.create_task(self._run(), name="controller cycle")
+        self._consolidation = Consolidation(self._links["memory"], rules, lambda: self._paused)
 
     async def ready(self) -> bool:
         """Whether its cycle goes round."""
         return not self._task.done()
 
     async def close(self) -> None:
-        """Ends the cycle."""
+        """Ends the cycle, and what lets memory dream."""
+        await self._consolidation.close()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -77,7 +81,12 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
         """As last seen; asks at once while nothing was seen yet."""
         if not self._seen:
             await self._look()
-        response = pb.StatusResponse(paused=self._paused, cycles=self._cycles, started_at=wire.timestamp(self._started))
+        response = pb.StatusResponse(
+            paused=self._paused,
+            cycles=self._cycles,
+            started_at=wire.timestamp(self._started),
+            consolidation=self._consolidation.status(),
+        )
         for name, seen in sorted(self._seen.items()):
             response.services.add(
                 name=name,
@@ -134,7 +143,7 @@ class Controller(controller_pb2_grpc.ControllerServiceServicer):
         return pb.RunsResponse(runs=await runs.newest(self._memory, self._links["memory"], limit))
 
     async def Pause(self, request: pb.PauseRequest, context: Context) -> pb.PauseResponse:
-        """Cycles go on watching, but ask nothing of themselves."""
+        """Cycles go on watching, but ask nothing of themselves, and no Dream begins by itself."""
         self._paused = True
         return pb.PauseResponse()
 

@@ -10,6 +10,10 @@ import hashlib
 import json
 import math
 import re
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -180,11 +184,14 @@ def tensor_to(vectors: Float32, space: Space) -> pb.Tensor:
     )
 
 
-def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Space]:
+def tensor_from(tensor: pb.Tensor, rows: int, field: str, ready: Float32 | None = None) -> tuple[Float32, Space]:
     """A batch of `rows` unit vectors out of a Tensor, with its space. Vectors are brought to length 1.
 
     One that has length 1 already, as near as float32 tells, keeps its bits: an export imported again is the same.
+    `ready` is what `unit_vectors_from` found in it.
     """
+    if ready is not None and tensor.space and len(ready) == rows:
+        return ready, _space(tensor.space, tensor.space_version, ready.shape[1])
 
     def wrong(what: str, part: str = "") -> InvalidArgument:
         return InvalidArgument(f"{field}{part} {what}", field=f"{field}{part}", reason="BAD_TENSOR")
@@ -211,7 +218,35 @@ def tensor_from(tensor: pb.Tensor, rows: int, field: str) -> tuple[Float32, Spac
             raise wrong("holds a vector that is zero or not finite", ".data")
         if abs(length - 1) >= 1e-6:
             vectors[row] = vectors[row] / np.float64(length)
-    return vectors, Space(tensor.space, tensor.space_version, shape[1])
+    return vectors, _space(tensor.space, tensor.space_version, shape[1])
+
+
+_space = lru_cache(maxsize=256)(Space)  # the same few with every message
+
+
+def unit_vectors_from(tensors: Sequence[pb.Tensor]) -> list[Float32 | None]:
+    """Of each Tensor what `tensor_from` makes of its data, for many at once and read-only; None where that has to look.
+
+    Not None are float32 of as many rows and dimensions as they say, each row plainly of length 1: what encoders send.
+    """
+    found: list[Float32 | None] = [None] * len(tensors)
+    alike: defaultdict[int, list[tuple[int, int, bytes]]] = defaultdict(list)  # by dimensions: place, rows, data
+    for place, tensor in enumerate(tensors):
+        shape = tuple(tensor.shape)
+        if tensor.dtype == pb.DTYPE_FLOAT32 and len(shape) == 2 and shape[0] > 0 and 1 <= shape[1] <= 65_536:
+            data = tensor.data
+            if len(data) == 4 * shape[0] * shape[1]:
+                alike[shape[1]].append((place, shape[0], data))
+    for dimensions, these in alike.items():
+        joined = np.frombuffer(b"".join([data for _, _, data in these]), "<f4").reshape(-1, dimensions)
+        squares = np.einsum("ij,ij->i", joined, joined, dtype=np.float64)
+        plain = np.abs(squares - 1) < 1e-6  # so the length is within 5e-7 of 1; false for NaN and infinity
+        ends = list(accumulate(rows for _, rows, _ in these))
+        whole = np.logical_and.reduceat(plain, [0, *ends[:-1]]).tolist()
+        for (place, rows, _), end, every in zip(these, ends, whole, strict=True):
+            if every:
+                found[place] = joined[end - rows : end]
+    return found
 
 
 def same_space(given: Space, expected: Space, field: str) -> None:
@@ -240,7 +275,10 @@ def source_from(message: pb.Source, field: str) -> Source:
     kind = _KINDS.get(message.kind)
     if kind is None:
         raise InvalidArgument(f"{field}.kind is {message.kind}, which is no kind of source", field=f"{field}.kind")
-    return Source(kind, message.name)
+    return _source(kind, message.name)
+
+
+_source = lru_cache(maxsize=1024)(Source)  # the same few with every Episode
 
 
 def set_source(message: pb.Source, source: Source) -> None:
@@ -287,7 +325,7 @@ def concept_to(concept: Concept) -> pb.Concept:
     return span_to(concept.span, concept.ordinal, concept.id, concept.episode_id)
 
 
-def spans_from(concepts: list[pb.Concept], text: str, field: str) -> list[Span]:
+def spans_from(concepts: Sequence[pb.Concept], text: str, field: str) -> list[Span]:
     """The spans of Concepts that a caller perceived; each must be the bytes it says it is, in order."""
     data = text.encode()
     spans, last = [], 0

@@ -17,6 +17,7 @@ from sapience import aio, errors
 from sapience.aio import AsyncClient, AsyncStream
 from sapience.client import Client, Stream, connect
 from sapience.dreams import (
+    Consolidation,
     DiffLine,
     Dream,
     DreamBudget,
@@ -126,6 +127,7 @@ __all__ = [
     "Citation",
     "Client",
     "Concept",
+    "Consolidation",
     "ContradictionPolicy",
     "Corrected",
     "DeadlineExceeded",

@@ -7,6 +7,7 @@ and docstrings. What needs more than one call, or a stream in both directions, i
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -17,6 +18,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
@@ -27,7 +29,7 @@ from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
 from sapience.calls import facts, memory, moving, naming, reasoning, system
 from sapience.errors import SapienceError, from_rpc
-from sapience.pipeline import Window
+from sapience.pipeline import Window, next_message
 from sapience.session import Session, channel_options, target
 from sapience.v1 import memory_pb2, moving_pb2
 
@@ -255,16 +257,17 @@ class AsyncClient(Session):
         ending = _Ending(call)
 
         async def outcome() -> types.Remembered | SapienceError:
-            return pending.refused_here() or pending.acknowledged(await _read(call))
+            return pending.at_hand() or pending.acknowledged(await _read(call))
 
+        sender = _Sender(call)
         try:
             async for episode in _each(episodes):
                 request = pending.offer(episode)
                 if request is not None:
-                    await _write(call, request)
+                    await sender.send(request)
                 if pending.full:
                     yield await outcome()
-            await call.done_writing()
+            sender.end()
             while pending:
                 yield await outcome()
             await _read(call)  # to the very end: a call that is left early counts as cancelled on the service
@@ -272,6 +275,7 @@ class AsyncClient(Session):
             raise from_rpc(await ending.cause(error), self._where("memory")) from error
         finally:
             call.cancel()
+            await sender.close()
 
     async def import_(
         self,
@@ -379,6 +383,43 @@ async def _write(call: Any, request: Any) -> None:
         await call.write(request)
     except asyncio.InvalidStateError:
         pass  # the call is over: its status, which is read next, says why
+
+
+class _Sender:
+    """Sends Episodes while their sender does something else: all that wait, up to a limit, go in one message.
+
+    The window bounds what waits.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._waiting: deque[Any] = deque()
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._task = asyncio.create_task(self._run())
+
+    async def send(self, request: Any) -> None:
+        self._waiting.append(request)
+        self._changed.set()
+        await asyncio.sleep(0)  # it is on its way, unless another one is, before whoever tells may block
+
+    def end(self) -> None:
+        self._ended = True
+        self._changed.set()
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        with suppress(grpc.RpcError):  # the call is over: its status, which is read next, says why
+            while self._waiting or not self._ended:
+                self._changed.clear()
+                while self._waiting:
+                    await _write(self._call, next_message(self._waiting))
+                if not self._ended:
+                    await self._changed.wait()
+            await self._call.done_writing()
 
 
 async def _read(call: Any) -> Any:

@@ -7,7 +7,9 @@ and docstrings. What needs more than one call, or a stream in both directions, i
 from __future__ import annotations
 
 import queue
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
@@ -17,7 +19,7 @@ from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
 from sapience.calls import facts, memory, moving, naming, reasoning, system
 from sapience.errors import SapienceError, from_rpc
-from sapience.pipeline import Window
+from sapience.pipeline import Window, next_message
 from sapience.session import Session, channel_options, target
 from sapience.v1 import memory_pb2, moving_pb2
 
@@ -132,6 +134,24 @@ class _Feed:
             self._requests.put(None)  # and something for a taker that waits
 
 
+class _Episodes(_Feed):
+    """The feed of a stream of Episodes: all that wait, up to a limit, go in one message."""
+
+    def __iter__(self) -> Iterator[Any]:
+        waiting: deque[Any] = deque()
+        ended = False
+        while waiting or not ended:
+            with suppress(queue.Empty):
+                while not ended:
+                    request = self._requests.get(block=not waiting)
+                    if request is None:
+                        ended = True
+                    else:
+                        waiting.append(request)
+            if waiting:
+                yield next_message(waiting)
+
+
 def _unary(build: Callable[P, calls.Call[T]]) -> Callable[Concatenate[Client, P], T]:
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._run(build(*args, **kwargs))
@@ -241,13 +261,13 @@ class Client(Session):
         cancels the stream. Raises where the stream itself breaks.
         """
         pending = Window(self.namespace if namespace is None else namespace, window)
-        feed = _Feed(0)  # the window bounds it
+        feed = _Episodes(0)  # the window bounds it
         self._ensure_namespace(namespace, timeout)
         call = self._method("memory", "RememberStream")(iter(feed), **self._options("memory", timeout))
         feed.attach(call)
 
         def outcome() -> types.Remembered | SapienceError:
-            return pending.refused_here() or pending.acknowledged(next(call, None))
+            return pending.at_hand() or pending.acknowledged(next(call, None))
 
         try:
             for episode in episodes:

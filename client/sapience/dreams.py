@@ -17,6 +17,8 @@ class DreamKind(StrEnum):
     CONTRADICTIONS = "contradictions"
     PROCEDURES = "procedures"
     STRENGTHENING = "strengthening"
+    ALIASES = "aliases"
+    FACTS = "facts"
 
 
 class DreamState(StrEnum):
@@ -54,6 +56,7 @@ class Sign(StrEnum):
     ADDED = "added"
     ARCHIVED = "archived"
     STRENGTHENED = "strengthened"
+    MERGED = "merged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class DreamBudget:
     episodes: int = 0
     changes: int = 0
     wall: timedelta | None = None
+    readings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +88,36 @@ class Dream:
 
 
 @dataclass(frozen=True, slots=True)
+class Consolidation:
+    """Dreams that begin by themselves: "off", "propose" or "automatic". `dream_id` is the last one, `error` what went
+    wrong last.
+    """
+
+    mode: str
+    begun: int
+    failed: int
+    namespace: str
+    dream_id: str
+    state: DreamState
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiffLine:
-    """One line of a diff: an Episode, or a Fact. `uses` is how many a STRENGTHENED one gets."""
+    """One line of a diff: an Episode, a Fact or a name.
+
+    `uses` is how many a STRENGTHENED one gets, `same_as` the name that a MERGED one means from then on. A name was
+    told at no one time.
+    """
 
     sign: Sign
     episode_id: str
     fact_id: str
     text: str
     speaker: str
-    told_at: datetime
+    told_at: datetime | None
     uses: int
+    same_as: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 The service acknowledges in the order of the requests. An Episode that cannot be sent at all is refused here, and its
 refusal keeps its place in that order, so outcomes come one for each Episode, in the order of the iterable.
+
+An Episode waits for no other one: what is offered while an earlier message is on its way goes together in the next.
 """
 
 from __future__ import annotations
@@ -11,6 +13,24 @@ from collections import deque
 from sapience import types, wire
 from sapience.errors import Internal, InvalidArgument, SapienceError, from_status
 from sapience.v1 import memory_pb2
+
+MOST_TOGETHER = 128
+MOST_BYTES = 1 << 20
+"""Episodes in one message, and their size: a message costs more than an Episode in it, up to about so many."""
+
+
+def next_message(waiting: deque[memory_pb2.RememberStreamRequest]) -> memory_pb2.RememberStreamRequest:
+    """Takes as many of the requests that wait as follow one another and fit in one message."""
+    first = waiting.popleft()
+    episodes, size = [first.episode], first.ByteSize()
+    while waiting and len(episodes) < MOST_TOGETHER and waiting[0].client_seq == first.client_seq + len(episodes):
+        size += waiting[0].ByteSize()
+        if size > MOST_BYTES:
+            break
+        episodes.append(waiting.popleft().episode)
+    if len(episodes) == 1:
+        return first
+    return memory_pb2.RememberStreamRequest(namespace=first.namespace, client_seq=first.client_seq, episodes=episodes)
 
 
 class Window:
@@ -25,6 +45,7 @@ class Window:
         self._size = size
         self._offered = 0
         self._waiting: deque[int | InvalidArgument] = deque()
+        self._come: deque[memory_pb2.RememberOutcome] = deque()  # with the last response, and not taken yet
 
     @property
     def full(self) -> bool:
@@ -52,13 +73,13 @@ class Window:
         self._waiting.append(index)
         return request
 
-    def refused_here(self) -> InvalidArgument | None:
-        """The next outcome if it was decided here; None where the service's next response holds it."""
+    def at_hand(self) -> types.Remembered | SapienceError | None:
+        """The next outcome where it was decided here or came with an earlier response; None where the next holds it."""
         head = self._waiting[0]
         if isinstance(head, InvalidArgument):
             self._waiting.popleft()
             return head
-        return None
+        return self._taken(self._come.popleft()) if self._come else None
 
     def acknowledged(self, response: memory_pb2.RememberStreamResponse | None) -> types.Remembered | SapienceError:
         """The next outcome, from the service's next response; None stands for a stream that ended.
@@ -70,7 +91,13 @@ class Window:
             raise Internal(f"memory ended the stream and left {len(self._waiting)} Episodes unacknowledged")
         if response.client_seq != index:
             raise Internal(f"memory acknowledged Episode {response.client_seq} where {index} was the next")
+        self._come.extend(response.outcomes)
+        return self._taken(self._come.popleft() if self._come else response)
+
+    def _taken(
+        self, outcome: memory_pb2.RememberOutcome | memory_pb2.RememberStreamResponse
+    ) -> types.Remembered | SapienceError:
         self._waiting.popleft()
-        if response.WhichOneof("outcome") == "error":
-            return from_status(response.error)
-        return wire.read_remembered(response.remembered)
+        if outcome.WhichOneof("outcome") == "error":
+            return from_status(outcome.error)
+        return wire.read_remembered(outcome.remembered)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from sapience.dreams import Consolidation
+
 
 class SourceKind(StrEnum):
     """Who or what said something. Only TESTIMONY and DOCUMENT are ever cited as evidence."""
@@ -757,3 +759,4 @@ class SystemStatus:
     paused: bool
     cycles: int
     started_at: datetime | None
+    consolidation: Consolidation

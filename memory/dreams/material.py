@@ -9,24 +9,30 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from core.clock import Micros
+from core.dreams import Join
+from core.entities import Mention, Merge
+from core.ids import entity_id
 from core.nouns import (
     EVIDENCE,
     Concept,
+    Entity,
     Episode,
     Fact,
     Float32,
     Keeping,
+    NewFact,
     RelationPolicy,
     SourceKind,
     StoredConcept,
 )
 from memory.analysis import asks, episode_context, terms
+from memory.record.merging import Merged
 
 LEARNT = frozenset({SourceKind.SELF})
 """Kinds of source that answers of ours are remembered as."""
@@ -101,6 +107,14 @@ class Material:
     policies: Sequence[RelationPolicy] = ()
     credited: frozenset[tuple[str, str]] = frozenset()
     """(Episode, answer) for what an earlier Dream strengthened for."""
+    named: Mapping[str, Sequence[Mention]] = field(default_factory=dict)
+    """Names of Entities that may mean the same as another one's, each with the first Episodes that mention it."""
+    merges: Sequence[Merge] = ()
+    """Of Entities, those that were undone too."""
+    declined: frozenset[frozenset[str]] = frozenset()
+    """Pairs of Entities, by their ids, of which somebody declined a merge."""
+    said: Sequence[tuple[Episode, NewFact]] = ()
+    """What a language model read in Episodes for this Dream."""
     namespace: str = ""
     read: frozenset[str] = frozenset()
     """The ids of all Episodes that were read."""
@@ -114,6 +128,9 @@ class Material:
         facts: Iterable[Fact] = (),
         policies: Iterable[RelationPolicy] = (),
         credited: Iterable[tuple[str, str]] = (),
+        named: Mapping[str, Sequence[Mention]] | None = None,
+        merges: Iterable[Merge] = (),
+        declined: Iterable[frozenset[str]] = (),
     ) -> Material:
         """Sorts what was read, in any order, by what it is."""
         ordered = sorted(told, key=lambda one: place(one.episode))
@@ -126,6 +143,9 @@ class Material:
             facts=sorted(facts, key=lambda one: (one.told_at, one.seq, one.id)),
             policies=sorted(policies, key=lambda one: one.relation),
             credited=frozenset(credited),
+            named=named or {},
+            merges=sorted(merges, key=lambda one: one.seq),
+            declined=frozenset(declined),
             namespace=namespace,
             read=frozenset(one.id for one in ordered),
         )
@@ -134,6 +154,39 @@ class Material:
         """The same, but for some of what was told."""
         gone = frozenset(episode_ids)
         return replace(self, evidence=[one for one in self.evidence if one.id not in gone])
+
+    def asserting(self, fact_ids: Collection[str]) -> Material:
+        """The same, with some of what a language model read as Facts."""
+        last = max((one.seq for one in self.facts), default=0)
+        taken = [one for _, one in self.said if one.id in fact_ids]
+        whole = Merged(self.merges)
+        fresh = [whole.fact(self._fact(one, last + place)) for place, one in enumerate(taken, 1)]
+        ordered = sorted([*self.facts, *fresh], key=lambda one: (one.told_at, one.seq, one.id))
+        return replace(self, facts=ordered) if fresh else self
+
+    def _fact(self, told: NewFact, seq: int) -> Fact:
+        def entity(name: str) -> Entity:
+            return Entity(entity_id(self.namespace, name), name)
+
+        target = entity(told.entity) if told.entity is not None else told.literal or ""
+        return Fact(
+            told.id, entity(told.subject), told.relation, target, told.valid, told.told_at, told.told_at, seq,
+            episode_id=told.episode_id, trust=told.trust, rule=told.rule,
+        )  # fmt: skip
+
+    def merged(self, joins: Sequence[Join]) -> Material:
+        """The same, with some more Entities as one."""
+        if not joins:
+            return self
+        ends = {end.id: end for one in self.facts for end in (one.subject, one.object) if isinstance(end, Entity)}
+        ends |= {entity_id(self.namespace, name): Entity(entity_id(self.namespace, name), name) for name in self.named}
+        last = max((one.seq for one in self.merges), default=0)
+        fresh = [
+            Merge(f"~{place}", ends[one.kept], ends[one.merged], "", 0, last + place)
+            for place, one in enumerate(joins, 1)
+        ]
+        whole = Merged([*self.merges, *fresh])
+        return replace(self, facts=[whole.fact(one) for one in self.facts], merges=[*self.merges, *fresh])
 
     @cached_property
     def weights(self) -> Mapping[int, float]:

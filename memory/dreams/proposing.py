@@ -1,10 +1,8 @@
 """All that one Dream proposes, within its budget. Pure: the same material in any order gives the same proposals.
 
-Kinds come one after another, as `DreamKind` numbers them, and each sees memory as those before it would leave it: so
-what a Dream leaves behind is what the next one finds, and it has nothing more to say.
-
-Another kind is another `Proposer` in `PROPOSERS`. Aliases, for one, want an action that merges two Entities in the
-record and one that takes the merge back, besides those of `core.dreams`.
+Kinds come one after another, in the order of `PROPOSERS`, and each sees memory as those before it would leave it: so
+what a Dream leaves behind is what the next one finds, and it has nothing more to say. Another kind is another
+`Proposer` there.
 """
 
 from __future__ import annotations
@@ -14,9 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from core.dreams import Archive, DreamKind, Proposal
+from core.dreams import Archive, Assert, DreamKind, Join, Proposal
+from memory.dreams.aliases import aliases, only_sure
 from memory.dreams.contradictions import contradictions
 from memory.dreams.duplicates import duplicates
+from memory.dreams.facts import facts
 from memory.dreams.material import Material
 from memory.dreams.procedures import procedures
 from memory.dreams.strengthening import strengthening
@@ -42,34 +42,54 @@ class Proposed:
     """Changes that were found and not proposed: more than the budget allows."""
     unseen: tuple[DreamKind, ...] = ()
     """Kinds that there was no time for."""
+    cut: tuple[DreamKind, ...] = ()
+    """Kinds of which some are `beyond`."""
 
 
-def propose(material: Material, kinds: Collection[DreamKind], most: int, may_go_on: GoOn = lambda: True) -> Proposed:
-    """Asks each kind; of more than `most` changes, the surest of each kind come first."""
+def propose(
+    material: Material,
+    kinds: Collection[DreamKind],
+    most: int,
+    may_go_on: GoOn = lambda: True,
+    *,
+    unseen: bool = False,
+) -> Proposed:
+    """Asks each kind; of more than `most` changes, the surest of each kind come first.
+
+    With `unseen` nobody looks at them before they are applied: merges that are not certain are findings then.
+    """
     kept: list[Proposal] = []
     beyond, changes = 0, 0
-    unseen = []
+    late, cut = [], []
     for kind, proposer in PROPOSERS.items():
         if kind not in kinds:
             continue
         found = proposer(material, may_go_on) if may_go_on() else []
         if not may_go_on():
-            unseen.append(kind)
+            late.append(kind)
             continue
+        if unseen and kind is DreamKind.ALIASES:
+            found = only_sure(found)
         findings = [one for one in found if not one.actions]
         wanted = sorted((one for one in found if one.actions), key=lambda one: (-round(one.score, 6), one.reads))
         room = max(0, most - changes)
-        beyond += len(wanted[room:])
+        if len(wanted) > room:
+            beyond += len(wanted) - room
+            cut.append(kind)
         taken = wanted[:room]
         changes += len(taken)
         kept += [*taken, *findings]
-        archived = {action.episode_id for one in taken for action in one.actions if isinstance(action, Archive)}
-        material = material.without(archived)
-    return Proposed(tuple(kept), beyond, tuple(unseen))
+        actions = [action for one in taken for action in one.actions]
+        material = material.without({one.episode_id for one in actions if isinstance(one, Archive)})
+        material = material.merged([one for one in actions if isinstance(one, Join)])
+        material = material.asserting({one.fact_id for one in actions if isinstance(one, Assert)})
+    return Proposed(tuple(kept), beyond, tuple(late), tuple(cut))
 
 
 PROPOSERS: Mapping[DreamKind, Proposer] = MappingProxyType(
     {
+        DreamKind.ALIASES: lambda material, _: aliases(material),
+        DreamKind.FACTS: lambda material, _: facts(material),
         DreamKind.DUPLICATES: lambda material, _: duplicates(material),
         DreamKind.SUMMARIES: summaries,
         DreamKind.CONTRADICTIONS: lambda material, _: contradictions(material),

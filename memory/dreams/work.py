@@ -14,21 +14,36 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from core.dreams import AT_WORK, Change, ChangeState, Dream, DreamKind, DreamState, Write
-from core.nouns import PerceivedEpisode
+from core.entities import Mention
+from core.nouns import AsOf, PerceivedEpisode
 from core.ports import Record
+from memory.dreams.aliases import MOST_MENTIONS, in_question
 from memory.dreams.material import Material, Told
 from memory.dreams.proposing import Proposed, propose
+from memory.dreams.reading import Model, Said, read_on
 from memory.dreams.writing import written
 
 PAGE = 512
+MOST_NAMES = 20_000
+"""Names of Entities that are looked through for those that may mean the same."""
 
 
 class Dreaming:
     """Steps Dreams of one record. Blocks; safe for many threads, as the record is."""
 
-    def __init__(self, record: Record, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        record: Record,
+        seconds: Callable[[], float] = time.monotonic,
+        *,
+        model: Model | None = None,
+        timezone: str = "UTC",
+    ) -> None:
+        """Where there is a `model`, it reads for Dreams of the kind FACTS; dates that it gives are of `timezone`."""
         self._record = record
         self._seconds = seconds
+        self._model = model
+        self._timezone = timezone
 
     def step(self, namespace: str, dream_id: str, may_go_on: Callable[[], bool] = lambda: True) -> Dream:
         """Takes the next step, if there is one, and says how the Dream is then.
@@ -87,29 +102,40 @@ class Dreaming:
             told += page
             if page:
                 end = (page[-1].episode.seq, page[-1].id)
-        strengthened = self._record.changes_applied(namespace, DreamKind.STRENGTHENING)
+        strengthened = self._record.changes_of_kind(namespace, DreamKind.STRENGTHENING)
+        declined = self._record.changes_of_kind(namespace, DreamKind.ALIASES, ChangeState.DECLINED)
         material = Material.of(
             namespace,
             told,
             facts=self._record.facts(namespace),
             policies=self._record.policies(namespace),
             credited=((one.proposal.reads[0], answer) for one in strengthened for answer in one.proposal.reads[1:]),
+            named=self._named(namespace) if DreamKind.ALIASES in dream.kinds else {},
+            merges=self._record.merges(namespace, undone=True),
+            declined=(frozenset(one.proposal.entities) for one in declined),
         )
         return material, _read_to(dream, end, len(told), more)
 
     def _read(self, dream: Dream, may_go_on: Callable[[], bool]) -> Dream:
-        until = self._seconds() + dream.budget.seconds
+        begun = self._seconds()
+        until = begun + dream.budget.seconds
 
         def in_time() -> bool:
             return self._seconds() < until and may_go_on()
 
+        said = self._listen(dream, begun + dream.budget.seconds / 2, may_go_on)
+        # What the last Episode took beyond that half is not taken from the other kinds.
+        until = max(until, self._seconds() + dream.budget.seconds / 2) if said is not None else until
         read = self.material(dream, in_time)
         found, reached = Proposed((), unseen=dream.kinds), dream
         if read is not None:
             material, reached = read
-            found = propose(material, dream.kinds, dream.budget.changes, in_time)
+            material = replace(material, said=said.facts if said else ())
+            found = propose(material, dream.kinds, dream.budget.changes, in_time, unseen=dream.automatic)
         if not may_go_on():
             return self._record.dream(dream.namespace, dream.id)
+        # What was read and not proposed, for want of time or room, is read again.
+        heard = DreamKind.FACTS not in (*found.unseen, *found.cut)
         return self._record.propose(
             dream.namespace,
             dream.id,
@@ -117,8 +143,24 @@ class Dreaming:
             end=reached.end,
             episodes=reached.episodes,
             more=reached.more,
-            message=_message(found, reached),
+            message=_message(found, reached, said),
+            reader=said.reader if said is not None and heard else "",
+            read_to=said.to if said is not None else (0, ""),
         )
+
+    def _listen(self, dream: Dream, until: float, may_go_on: Callable[[], bool]) -> Said | None:
+        """What the language model reads; None where there is none, or this Dream does not ask it."""
+        if self._model is None or DreamKind.FACTS not in dream.kinds:
+            return None
+
+        def in_time() -> bool:
+            return self._seconds() < until and may_go_on()
+
+        return read_on(self._record, self._model, dream, self._timezone, in_time, may_go_on)
+
+    def _named(self, namespace: str) -> dict[str, list[Mention]]:
+        names = in_question(self._record.entity_names(namespace, MOST_NAMES))
+        return {name: self._record.mentions(namespace, name, AsOf(), MOST_MENTIONS) for name in names}
 
     def _pages(self, namespace: str, after: tuple[int, str], most: int) -> Iterator[list[Told]]:
         left = most
@@ -140,9 +182,13 @@ def _read_to(dream: Dream, end: tuple[int, str], episodes: int, more: bool) -> D
     return replace(dream, end=end, episodes=episodes, more=more)
 
 
-def _message(found: Proposed, dream: Dream) -> str:
-    """What the budget left out, in one line; empty where it left out nothing."""
+def _message(found: Proposed, dream: Dream, read: Said | None) -> str:
+    """What the budget left out, and how a language model did, in one line; empty where there is nothing to say."""
     said = []
+    if read is not None:
+        said.append(f"a language model read {read.episodes} Episodes, and its answers to {read.refused} were refused")
+        if read.error:
+            said.append(f"it could not be asked for more: {read.error}")
     if dream.more:
         said.append(f"read {dream.episodes} Episodes, and there are more: the next Dream goes on from there")
     if found.beyond:

@@ -227,7 +227,7 @@ def _products(matrix: NDArray[_Float], vector: NDArray[_Float]) -> NDArray[_Floa
     BLAS does not promise that. And as fast as it is on one processor, on several its threads wait for one another by
     spinning, which on a busy machine takes many times as long as the products.
     """
-    products: NDArray[_Float] = np.einsum("ij,j->i", matrix, vector)
+    products: NDArray[_Float] = np.vecdot(matrix, vector)
     return products
 
 

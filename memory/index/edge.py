@@ -30,6 +30,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,11 +96,16 @@ class EdgeIndex:
         batches = shared.batches(space, points)
         with self._write(space, make=True) as apply:
             for batch in batches:
-                columns = [self._columns_of(space, point.namespace) for _, point in batch]
+                by_namespace: defaultdict[str, list[IndexPoint]] = defaultdict(list)
+                for _, point in batch:
+                    by_namespace[point.namespace].append(point)
+                # Before the shard has them: it says whether a namespace had points that are in no columns.
+                columns = {namespace: self._columns_of(space, namespace) for namespace in by_namespace}
                 apply(edge.UpdateOperation.upsert_points([_point(id_, point) for id_, point in batch]), len(batch))
                 with self._searching:
-                    for held in dict.fromkeys(one for one in columns if one is not None):
-                        held.upsert([point for (_, point), one in zip(batch, columns, strict=True) if one is held])
+                    for namespace, held in columns.items():
+                        if held is not None:
+                            held.upsert(by_namespace[namespace])
 
     def delete(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
         """Deletes points; those that are not there are no error."""

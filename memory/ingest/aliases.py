@@ -39,12 +39,16 @@ _APPOSITION = re.compile(rf"\b([A-Z]\w+), (?:my|our|his|her|their) (?:\w+ )?({'|
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Two names that may mean the same; `name` is the fuller one. `score` is from 0 to 1."""
+    """Two names that may mean the same; `name` is the fuller one. `score` is from 0 to 1.
+
+    `personal` says that the rule is about names of people: "Game of Thrones" has no first name.
+    """
 
     name: str
     alias: str
     reason: str
     score: float
+    personal: bool = False
 
     @property
     def certain(self) -> bool:
@@ -106,9 +110,12 @@ def _titles(known: dict[str, str]) -> list[Candidate]:
         if title.rstrip(".") not in TITLES or not rest:
             continue
         if rest in known:
-            found.append(Candidate(name, known[rest], "the same with a title", 0.8))
+            found.append(Candidate(name, known[rest], "the same with a title", 0.8, personal=True))
         longer = [other for other in last[rest] if other.partition(" ")[0].rstrip(".") not in TITLES]
-        found += [Candidate(known[other], name, "a title and the last name", 0.6 / len(longer)) for other in longer]
+        found += [
+            Candidate(known[other], name, "a title and the last name", 0.6 / len(longer), personal=True)
+            for other in longer
+        ]
     return found
 
 
@@ -119,7 +126,7 @@ def _first_names(known: dict[str, str]) -> list[Candidate]:
         if rest and first.rstrip(".") not in TITLES:
             longer[first].append(folded)
     return [
-        Candidate(known[full], known[first], "the first of several names", 0.75 / len(fulls))
+        Candidate(known[full], known[first], "the first of several names", 0.75 / len(fulls), personal=True)
         for first, fulls in longer.items()
         if first in known
         for full in fulls
@@ -137,7 +144,9 @@ def _short_forms(known: dict[str, str]) -> list[Candidate]:
                     break
                 fulls.append(other)
         fulls = [full for full in fulls if not full.startswith((f"{short}'", f"{short}-"))]
-        found += [Candidate(known[full], known[short], "a short form", 0.7 / len(fulls)) for full in fulls]
+        found += [
+            Candidate(known[full], known[short], "a short form", 0.7 / len(fulls), personal=True) for full in fulls
+        ]
     return found
 
 

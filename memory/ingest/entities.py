@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from memory.ingest.sentences import sentences
 from memory.ingest.words import (
@@ -91,10 +92,17 @@ _JOINED = frozenset(
     "i we you he she it they my our the a and but so or if then when what how why who that this is".split()
 )
 _LETTER = re.compile(r"\w")
+_APOSTROPHE = re.compile(r"['\u2019]")
 
 
 def named(run: str, start: int = 0) -> Named | None:
     """What of a run of capitalised words is a name: without words that begin sentences, and adjectives of countries."""
+    found = _named_in(run) if len(run) <= 2 * MAX_NAME else _read_name(run)
+    return None if found is None else Named(found[0], start + found[1], start + found[2])
+
+
+def _read_name(run: str) -> tuple[str, int, int] | None:
+    """The name in a run, and where in it."""
     pieces = list(_PIECE.finditer(run))
     while pieces and _no_name(pieces[0][0], alone=len(pieces) == 1) and not (len(pieces) > 1 and pieces[0][0] == "New"):
         pieces.pop(0)
@@ -106,14 +114,18 @@ def named(run: str, start: int = 0) -> Named | None:
     name = run[first:last]
     if len(name) > MAX_NAME or len(name) < 2 or (len(pieces) == 1 and name.isupper() and len(name) > 6):
         return None
-    return Named(name, start + first, start + last)
+    return name, first, last
+
+
+_named_in = lru_cache(maxsize=16_384)(_read_name)
+"""Kept: the words that begin sentences are few, and whom one speaks of comes again."""
 
 
 def _no_name(word: str, alone: bool) -> bool:
     lower = word.lower()
     if lower.endswith(".") and lower[:-1] in TITLES:
         return False
-    head = re.split(r"['\u2019]", lower, maxsplit=1)[0]
+    head = _APOSTROPHE.split(lower, maxsplit=1)[0]
     return head in NO_NAMES or (alone and head in ADJECTIVES) or not word[0].isupper()
 
 

@@ -8,6 +8,7 @@ long Episodes are kept is in `keeping`, and how Dreams change them in `dreams`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from core.ids import entity_id
 from core.nouns import (
@@ -29,6 +30,7 @@ from core.nouns import (
     StoredConcept,
     TermStatistics,
 )
+from core.windows import Windows
 from memory.record import burying, rows
 from memory.record.correcting import CorrectingRecord
 from memory.record.derived import link_sources, select_with_derived
@@ -45,7 +47,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(EntityRules, DreamingRecord, MovingRecord, CorrectingRecord):
+class TransactionalRecord(DreamingRecord, EntityRules, MovingRecord, CorrectingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -140,7 +142,10 @@ class TransactionalRecord(EntityRules, DreamingRecord, MovingRecord, CorrectingR
         found = self._store.read(lambda tx: tx.episodes(_held(tx, namespace), ids))
         return {episode.id: episode for episode in found}
 
-    def window(self, namespace: str, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self._store.snapshot()
+
+    def window(self, namespace: str, episode_ids: Sequence[str], radius: int) -> Windows:
         """Episodes of one commit at one position are in the order of their batch."""
         return self._store.read(lambda tx: tx.window(_held(tx, namespace), episode_ids, radius))
 

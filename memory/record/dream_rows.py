@@ -14,6 +14,8 @@ from core.dreams import (
     AddUses,
     Archive,
     Archived,
+    Assert,
+    Asserted,
     Change,
     ChangeState,
     Dream,
@@ -21,6 +23,8 @@ from core.dreams import (
     DreamKind,
     DreamState,
     Inverse,
+    Join,
+    Joined,
     Place,
     Proposal,
     SummaryOf,
@@ -30,8 +34,14 @@ from core.dreams import (
 )
 from core.errors import FailedPrecondition, NotFound, SapienceError
 
-_ACTIONS: dict[str, type[Any]] = {"archive": Archive, "add_uses": AddUses}
-_INVERSES: dict[str, type[Any]] = {"written": Written, "archived": Archived, "uses_added": UsesAdded}
+_ACTIONS: dict[str, type[Any]] = {"archive": Archive, "add_uses": AddUses, "join": Join}
+_INVERSES: dict[str, type[Any]] = {
+    "written": Written,
+    "archived": Archived,
+    "uses_added": UsesAdded,
+    "joined": Joined,
+    "asserted": Asserted,
+}
 _NAMES = {kind: name for name, kind in (_ACTIONS | _INVERSES).items()}
 
 
@@ -69,8 +79,9 @@ def dream_from(namespace: str, row: DreamRow) -> Dream:
     fields = json.loads(row.body)
     fields["kinds"] = tuple(DreamKind(kind) for kind in fields["kinds"])
     fields["budget"] = DreamBudget(**fields["budget"])
-    for name in ("begin", "end"):
-        fields[name] = tuple(fields[name])
+    for name in ("begin", "end", "read_to"):
+        if name in fields:  # none has read in a Dream that was kept before any could
+            fields[name] = tuple(fields[name])
     return Dream(id=row.id, namespace=namespace, number=row.number, state=DreamState(row.state), **fields)
 
 
@@ -82,6 +93,7 @@ def change_row(change: Change) -> ChangeRow:
         "reason": proposal.reason,
         "score": proposal.score,
         "facts": proposal.facts,
+        "entities": proposal.entities,
         "actions": [_action(one) for one in proposal.actions],
     }
     inverse = _json([_named(one) for one in change.inverse]) if change.inverse else ""
@@ -98,6 +110,7 @@ def change_from(row: ChangeRow) -> Change:
         body["score"],
         tuple(_action_from(*one) for one in body["actions"]),
         tuple(body["facts"]),
+        tuple(body.get("entities", ())),  # of those that were kept before there were any, none
     )
     inverse = json.loads(row.inverse) if row.inverse else []
     return Change(
@@ -143,7 +156,13 @@ def wrong_state(dream: Dream, to: DreamState) -> SapienceError:
 
 
 def _action(action: Action) -> tuple[str, dict[str, Any]]:
-    return ("write", asdict(action)) if isinstance(action, Write) else _named(action)
+    match action:
+        case Write():
+            return "write", asdict(action)
+        case Assert():
+            return "assert", asdict(action)
+        case _:
+            return _named(action)
 
 
 def _action_from(name: str, fields: dict[str, Any]) -> Action:
@@ -156,6 +175,9 @@ def _action_from(name: str, fields: dict[str, Any]) -> Action:
             None if place is None else Place(**place),
             tuple((what, count) for what, count in fields["figures"]),
         )
+    if name == "assert":
+        places = {end: Place(**fields[end]) for end in ("subject", "object")}
+        return Assert(**(fields | places))
     made: Action = _ACTIONS[name](**fields)
     return made
 

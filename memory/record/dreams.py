@@ -1,21 +1,17 @@
-"""Dreams in the record, once for both backends: how one moves from state to state, and how a change is done and undone.
+"""Dreams in the record, once for both backends: how one moves from state to state, and its changes with it.
 
 A change is one transaction: what it does, the mark that it was done, what takes it back, and how far its Dream is. So
 after a kill at any moment each change is done and marked, or neither; whoever goes on takes the next one that is not.
-What a change archives or writes are commits like any other, with outbox entries that the index follows.
+What a change does is in `dream_actions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from core.dreams import (
     AT_WORK,
-    Action,
-    AddUses,
-    Archive,
-    Archived,
     Change,
     ChangeState,
     Dream,
@@ -24,14 +20,10 @@ from core.dreams import (
     DreamState,
     Inverse,
     Proposal,
-    UsesAdded,
-    Write,
-    Written,
 )
-from core.nouns import Episode, Fact, OutboxEntry, PerceivedEpisode, Space, StoredConcept
+from core.nouns import Episode, Fact, PerceivedEpisode, Space, StoredConcept
 from memory.record import dream_rows, rows
-from memory.record.derived import link_sources, select_with_derived
-from memory.record.keeping import KeepingRecord, check_holds
+from memory.record.dream_actions import DreamActions, still_right
 from memory.record.numbering import held_of, stored_answer
 from memory.record.transaction import Held, Transaction
 
@@ -40,14 +32,16 @@ _LOOKED_BACK = 20
 """How many of the last Dreams are looked at for where the next one begins."""
 
 
-class DreamingRecord(KeepingRecord):
+class DreamingRecord(DreamActions):
     """The part of `core.ports.Record` that is `core.dreams.DreamRecord`; each method does what that says."""
 
     def begin_dream(
         self, namespace: str, kinds: Sequence[DreamKind], budget: DreamBudget, automatic: bool, request_id: str = ""
     ) -> Dream:
         asked = rows.digest(
-            [int(kind) for kind in kinds], budget.episodes, budget.changes, budget.seconds, int(automatic)
+            [int(kind) for kind in kinds],
+            *(budget.episodes, budget.changes, budget.seconds, budget.readings),
+            int(automatic),
         )
 
         def work(tx: Transaction) -> Dream:
@@ -63,7 +57,10 @@ class DreamingRecord(KeepingRecord):
             made = Dream(
                 self._ids.new(), namespace, tuple(kinds), budget, automatic, DreamState.READING, self._clock.now(),
                 begin=begin, end=begin, number=last[0].number + 1 if last else 1, version=1,
+                told=held.episodes,
             )  # fmt: skip
+            if through is not None:
+                made = replace(made, reader=through.reader, read_to=through.read_to)
             tx.put_dream(held, dream_rows.dream_row(made))
             if request_id:
                 tx.store_answer(held, request_id, "dream", asked, made.id, made.started_at)
@@ -81,6 +78,8 @@ class DreamingRecord(KeepingRecord):
         episodes: int,
         more: bool,
         message: str = "",
+        reader: str = "",
+        read_to: tuple[int, str] = (0, ""),
     ) -> Dream:
         def work(tx: Transaction) -> Dream:
             held = held_of(tx, namespace)
@@ -96,6 +95,8 @@ class DreamingRecord(KeepingRecord):
             state = DreamState.APPROVED if dream.automatic else DreamState.PROPOSED
             tx.add_changes(held, dream_id, [dream_rows.change_row(one) for one in changes])
             read = replace(dream, end=end, episodes=episodes, more=more, message=message, total=total)
+            if reader:
+                read = replace(read, reader=reader, read_to=read_to)
             return self._moved_to(tx, held, read, state if total else DreamState.APPLIED)
 
         return self._store.write(work)
@@ -134,10 +135,10 @@ class DreamingRecord(KeepingRecord):
             if dream.state is not DreamState.APPROVED or change.state is not ChangeState.APPROVED:
                 return change
             inverse: list[Inverse] = []
-            if _still_right(tx, held, change.proposal):
+            if still_right(tx, held, change.proposal):
                 waiting = list(packed)
                 for action in change.proposal.actions:
-                    inverse += self._done(tx, held, action, space, waiting)
+                    inverse += self._done(tx, held, change.proposal, action, space, waiting)
             state = ChangeState.APPLIED if inverse else ChangeState.SKIPPED
             done = replace(change, state=state, inverse=tuple(reversed(inverse)))
             return self._settled(tx, held, dream, done, DreamState.APPLIED)
@@ -197,9 +198,11 @@ class DreamingRecord(KeepingRecord):
 
         return self._store.read(work)
 
-    def changes_applied(self, namespace: str, kind: DreamKind) -> list[Change]:
+    def changes_of_kind(
+        self, namespace: str, kind: DreamKind, state: ChangeState = ChangeState.APPLIED
+    ) -> list[Change]:
         def work(tx: Transaction) -> list[dream_rows.ChangeRow]:
-            return tx.change_rows_of_kind(held_of(tx, namespace), kind, ChangeState.APPLIED)
+            return tx.change_rows_of_kind(held_of(tx, namespace), kind, state)
 
         return [dream_rows.change_from(row) for row in self._store.read(work)]
 
@@ -240,67 +243,6 @@ class DreamingRecord(KeepingRecord):
         self._moved_to(tx, held, counted, end if counted.done >= counted.total else dream.state)
         return change
 
-    def _done(
-        self, tx: Transaction, held: Held, action: Action, space: Space | None, waiting: list[rows.PackedEpisode]
-    ) -> list[Inverse]:
-        """Does one action; what takes it back, or nothing where nothing was left to do."""
-        match action:
-            case Write():
-                return self._write(tx, held, space, waiting.pop(0)) if space is not None and waiting else []
-            case Archive(episode_id):
-                (episode,) = tx.episodes(held, [episode_id])
-                if episode.archived_seq:
-                    return []
-                commit = self._commit(tx)
-                tx.set_archived(held, [episode_id], commit.seq)
-                self._index(tx, held, [episode_id], commit.seq, deleted=True)
-                return [Archived(episode_id, commit.seq)]
-            case AddUses(episode_id, uses, used_at):
-                (kept,) = tx.keepings(held, [episode_id])
-                tx.add_uses(held, {episode_id: (uses, used_at)})
-                return [UsesAdded(episode_id, uses, kept.used_at, max(used_at, kept.used_at or used_at))]
-
-    def _write(self, tx: Transaction, held: Held, space: Space, packed: rows.PackedEpisode) -> list[Inverse]:
-        rows.check_space(held.name, held.space, space)
-        commit = self._next_commit(tx)
-        fresh, _ = rows.sort_out([packed], tx.known(held, [packed.identity]), commit.seq, self._ids.new)
-        if not fresh or tx.taken([fresh[0].id]):
-            return []
-        tx.commit(commit)
-        tx.write_episodes(held, space, fresh, commit)
-        link_sources(tx, held, fresh)
-        tx.outbox_add(OutboxEntry(commit.seq, held.name, space, fresh[0].concept_ids, False, commit.seq))
-        return [Written(fresh[0].id)]
-
-    def _undone(self, tx: Transaction, held: Held, inverse: Inverse) -> None:
-        """Takes one action back. What is gone by now, or was changed again since, is left as it is."""
-        found = tx.episodes(held, [inverse.episode_id])
-        if not found:
-            return
-        match inverse:
-            case Written(episode_id):
-                going = select_with_derived(tx, held, [episode_id])
-                check_holds(tx, held, going.episodes, "deleted")
-                commit = self._commit(tx)
-                tx.delete(held, going)
-                if going.concepts and held.space is not None:
-                    tx.outbox_add(OutboxEntry(commit.seq, held.name, held.space, going.concepts, True, commit.seq))
-            case Archived(episode_id, seq):
-                if found[0].archived_seq == seq:
-                    commit = self._commit(tx)
-                    tx.set_archived(held, [episode_id], 0)
-                    self._index(tx, held, [episode_id], commit.seq, deleted=False)
-            case UsesAdded(episode_id, uses, before, after):
-                (kept,) = tx.keepings(held, [episode_id])
-                tx.set_uses(
-                    held, episode_id, max(0, kept.uses - uses), before if kept.used_at == after else kept.used_at
-                )
-
-    def _index(self, tx: Transaction, held: Held, episode_ids: Sequence[str], seq: int, *, deleted: bool) -> None:
-        concepts = tx.select(held, episode_ids, "", "").concepts
-        if concepts and held.space is not None:
-            tx.outbox_add(OutboxEntry(seq, held.name, held.space, concepts, deleted, seq))
-
 
 def _dream(tx: Transaction, held: Held, dream_id: str) -> Dream:
     row = tx.dream_row(held, dream_id)
@@ -324,12 +266,3 @@ def _change(tx: Transaction, held: Held, dream_id: str, ordinal: int) -> Change:
 
 def _changes(tx: Transaction, held: Held, dream_id: str, states: Collection[ChangeState]) -> list[Change]:
     return [dream_rows.change_from(row) for row in tx.change_rows(held, dream_id, states)]
-
-
-def _still_right(tx: Transaction, held: Held, proposal: Proposal) -> bool:
-    """Whether all that it rests on is there, and nothing that it would archive is under a hold."""
-    named = {one.episode_id for one in proposal.actions if not isinstance(one, Write)}
-    wanted = {*proposal.reads, *named}
-    present: Mapping[str, Episode] = {one.id: one for one in tx.episodes(held, sorted(wanted))}
-    archived = [one.episode_id for one in proposal.actions if isinstance(one, Archive)]
-    return wanted <= present.keys() and not (archived and tx.first_hold(held, archived))

@@ -49,7 +49,7 @@ class EntityRules(NumberedRecord, ABC):
 
         def work(tx: Transaction) -> int:
             held = held_of(tx, namespace)
-            there = {episode.id for episode in tx.episodes(held, [one.episode_id for one in extracted])}
+            there = tx.ordinals(held, [one.episode_id for one in extracted])
             read = {one.episode_id: one for one in extracted if one.episode_id in there}
             tx.write_mentions(held, version, {key: one.mentions for key, one in read.items()})
             known = tx.fact_ids_taken([fact.id for one in read.values() for fact in one.facts])
@@ -173,6 +173,10 @@ class EntityRules(NumberedRecord, ABC):
 
     def entity_names(self, namespace: str, limit: int) -> list[str]:
         return [one.name for one in self._store.read(lambda tx: tx.entities_after(held_of(tx, namespace), "", limit))]
+
+    def entities_by_id(self, namespace: str, ids: Sequence[str]) -> dict[str, Entity]:
+        found = self._store.read(lambda tx: tx.entities_by_id(held_of(tx, namespace), ids))
+        return {one.id: one for one in found}
 
     def entity(self, namespace: str, name: str, as_of: AsOf = AsOf()) -> KnownEntity:
         def work(tx: Transaction) -> KnownEntity:

@@ -44,6 +44,10 @@ class EntitySteps(Protocol):
         """The Entity of a name, itself: not what it is merged with."""
         ...
 
+    def entities_by_id(self, held: Held, ids: Sequence[str]) -> list[Entity]:
+        """Those that exist, by id."""
+        ...
+
     def make_entity(self, held: Held, name: str) -> Entity:
         """The Entity of a name; made where there is none."""
         ...

@@ -12,9 +12,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
 from operator import lt
 from typing import Any, Protocol
 
@@ -40,13 +38,14 @@ from core.nouns import (
     Precision,
     RelationPolicy,
     Remembered,
-    Source,
     SourceKind,
     Space,
     Span,
     Sparse,
     StoredConcept,
 )
+from core.windows import source_of
+from memory.record.packing import packed_terms, packed_vectors
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
@@ -135,7 +134,12 @@ class FreshEpisode:
 
 def pack(space: Space, episodes: Sequence[PerceivedEpisode]) -> list[PackedEpisode]:
     """Checks a batch and packs it. Raises InvalidArgument with the field's path, before anything is written."""
-    return [_packed_episode(space, told, f"episodes[{place}]") for place, told in enumerate(episodes)]
+    concepts = [concept for told in episodes for concept in told.concepts]
+    vectors = packed_vectors(space.dimensions, [one.vector for one in concepts])
+    terms = packed_terms([one.terms for one in concepts])
+    # Where something is wrong with one of them, each is looked at, and the first at fault is named.
+    ready = None if vectors is None or terms is None else zip(vectors, terms, strict=True)
+    return [_packed_episode(space, told, f"episodes[{place}]", ready) for place, told in enumerate(episodes)]
 
 
 def identity(told: PerceivedEpisode) -> str:
@@ -148,7 +152,9 @@ def identity(told: PerceivedEpisode) -> str:
 
 def digest(*parts: object) -> str:
     """A digest of a sequence of strings, numbers and None that no other sequence shares."""
-    return blake2b(_COMPACT.encode(parts).encode(), digest_size=16).hexdigest()
+    # The encoder makes itself ready for each list anew, which takes longer than to say a few strings and numbers.
+    said = ",".join([repr(one) if type(one) is int else _COMPACT.encode(one) for one in parts])
+    return blake2b(f"[{said}]".encode(), digest_size=16).hexdigest()
 
 
 def sort_out(
@@ -181,7 +187,7 @@ def sort_out(
             if episode_id in brought:
                 raise episode_id_taken(episode_id)
             brought.add(episode_id)
-        concept_ids = tuple(concept_id(episode_id, ordinal) for ordinal in range(len(packed.concepts)))
+        concept_ids = tuple([concept_id(episode_id, ordinal) for ordinal in range(len(packed.concepts))])
         fresh.append(FreshEpisode(episode_id, ordinal, packed, concept_ids))
         seen[packed.identity] = (episode_id, seq)
         answer.append(Remembered(episode_id, seq, deleted=ordinal in deleted))
@@ -205,9 +211,10 @@ def counted_terms(fresh: Sequence[FreshEpisode]) -> Iterator[bytes]:
             yield from (concept.term_ids for concept in one.packed.concepts)
 
 
-def term_counts(term_ids: Iterable[bytes]) -> Counter[int]:
-    """How many of these Concepts hold each term."""
-    return Counter(chain.from_iterable(np.frombuffer(ids, "<u4").tolist() for ids in term_ids))
+def term_counts(term_ids: Iterable[bytes]) -> dict[int, int]:
+    """How many of these Concepts hold each term, by ascending term."""
+    terms, counts = np.unique(np.frombuffer(b"".join(term_ids), "<u4"), return_counts=True)
+    return dict(zip(terms.tolist(), counts.tolist(), strict=True))
 
 
 def check_space(namespace: str, present: Space | None, given: Space) -> None:
@@ -336,18 +343,12 @@ def space_from(row: Row) -> Space:
     return Space(row["space_name"], row["space_version"], row["dimensions"])
 
 
-@lru_cache(maxsize=1024)
-def _source(kind: int, name: str) -> Source:
-    """A source; a recall meets the same few with every Episode it reads."""
-    return Source(SourceKind(kind), name)
-
-
 def episode_from(namespace: str, row: Row) -> Episode:
     """From the columns of an Episode."""
     return Episode(
         id=row["id"],
         namespace=namespace,
-        source=_source(row["kind"], row["source_name"]),
+        source=source_of(row["kind"], row["source_name"]),
         conversation=row["conversation"],
         position=row["position"],
         speaker=row["speaker"],
@@ -358,6 +359,13 @@ def episode_from(namespace: str, row: Row) -> Episode:
         seq=row["seq"],
         archived_seq=row["archived_seq"],
     )
+
+
+EPISODE_COLUMNS = (
+    "id", "kind", "source_name", "conversation", "position", "speaker", "text", "told_at", "external_id",
+    "recorded_at", "seq", "archived_seq",
+)  # fmt: skip
+"""What `EpisodeColumns` holds, in its order."""
 
 
 def keeping_from(row: Row, holds: Sequence[str]) -> Keeping:
@@ -577,7 +585,10 @@ def same_fact(present: Fact, given: NewFact, entity_id_of: Callable[[str], str])
     return said == (present.statement, present.valid, present.told_at, present.retracted)
 
 
-def _packed_episode(space: Space, told: PerceivedEpisode, field: str) -> PackedEpisode:
+def _packed_episode(
+    space: Space, told: PerceivedEpisode, field: str, ready: Iterator[tuple[bytes, tuple[bytes, bytes]]] | None
+) -> PackedEpisode:
+    """`ready` gives the bytes of the next Concept's vector, term ids and weights, where they were packed before."""
     text = check_text(told.text, f"{field}.text")
     for name in (told.source.name, told.conversation, told.speaker, told.external_id, told.id):
         if not name.isascii():
@@ -591,9 +602,11 @@ def _packed_episode(space: Space, told: PerceivedEpisode, field: str) -> PackedE
                 f"{where}.text is not the bytes [{span.start_byte}, {span.end_byte}) of the Episode's text",
                 field=f"{where}.text",
             )
-        concepts.append(
-            PackedConcept(span, _packed_vector(space, concept.vector, where), *_packed_terms(concept.terms, where))
-        )
+        if ready is None:
+            vector, terms = _packed_vector(space, concept.vector, where), _packed_terms(concept.terms, where)
+        else:
+            vector, terms = next(ready)
+        concepts.append(PackedConcept(span, vector, *terms))
     return PackedEpisode(told, identity(told), tuple(concepts))
 
 

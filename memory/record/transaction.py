@@ -8,6 +8,7 @@ other one writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -31,6 +32,7 @@ from core.nouns import (
     StoredConcept,
     TimeToLive,
 )
+from core.windows import Windows
 from memory.record import rows
 from memory.record.dream_steps import DreamSteps
 from memory.record.entity_steps import EntitySteps
@@ -145,7 +147,7 @@ class Transaction(DreamSteps, EntitySteps, Protocol):
         """Those that exist, in any order."""
         ...
 
-    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> Windows:
         """As `Record.window`."""
         ...
 
@@ -378,6 +380,10 @@ class Store(Protocol):
 
     def read(self, work: Callable[[Transaction], _T]) -> _T:
         """Runs `work` in a transaction that reads."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """As `Record.snapshot`."""
         ...
 
     def write(self, work: Callable[[Transaction], _T]) -> _T:

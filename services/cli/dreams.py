@@ -20,6 +20,7 @@ _SIGNS = {
     sapience.Sign.ADDED: ("+", "green"),
     sapience.Sign.ARCHIVED: ("-", "red"),
     sapience.Sign.STRENGTHENED: ("*", "cyan"),
+    sapience.Sign.MERGED: ("=", "magenta"),
 }
 
 
@@ -28,21 +29,26 @@ def dream(
     namespace: Namespace = "default",
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="duplicates, summaries, contradictions, procedures, strengthening; several may be given."),
+        typer.Option(
+            help="aliases, duplicates, summaries, contradictions, procedures, strengthening, facts; one or several."
+        ),
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Apply what it proposes, without asking.")] = False,
     episodes: Annotated[int, typer.Option(min=0, help="Read at most so many Episodes; 0 is the usual.")] = 0,
     changes: Annotated[int, typer.Option(min=0, help="Propose at most so many changes; 0 is the usual.")] = 0,
     seconds: Annotated[float | None, typer.Option(min=0, help="Read and think no longer than this.")] = None,
+    readings: Annotated[
+        int, typer.Option(min=0, help="Let a language model read at most so many Episodes; 0 is the usual.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Consolidate memories: find near-duplicates, summaries, contradictions. Shows what it would change.
+    """Consolidate memories: find aliases, near-duplicates, summaries, contradictions. Shows what it would change.
 
     `sapience dream`, then `sapience dreams approve ID`; or `sapience dream --auto`. `sapience dreams undo ID` takes all
-    of it back.
+    of it back. The kind facts needs a language model: SAPIENCE_DREAM_EXTRACTOR names it.
     """
     wall = None if seconds is None else timedelta(seconds=seconds)
-    budget = sapience.DreamBudget(episodes, changes, wall)
+    budget = sapience.DreamBudget(episodes, changes, wall, readings)
     with client(namespace, "memory") as connected:
         dream_id = connected.dream(kinds=kind or (), automatic=auto, budget=budget)
         _watch(connected, dream_id)
@@ -69,7 +75,7 @@ def list_dreams(
 
 @dreams_app.command("show")
 def show_dream(dream_id: DreamId, namespace: Namespace = "default", as_json: AsJson = False) -> None:
-    """A Dream as a diff: + comes into memory, - is archived, * is kept longer."""
+    """A Dream as a diff: + comes into memory, - is archived, * is kept longer, = two names are one."""
     with client(namespace) as connected:
         _show(connected, dream_id, as_json=as_json)
 
@@ -141,10 +147,14 @@ def _change(change: sapience.DreamChange) -> None:
     show.out.print(f"[bold]{change.ordinal}[/bold] {change.kind}, {change.state}: {show.escape(change.reason)}")
     for line in change.lines:
         sign, style = _SIGNS.get(line.sign, ("?", "dim"))
-        who = f"{line.speaker}, " if line.speaker else ""
+        if line.same_as:
+            show.out.print(f"  [{style}]{sign} {show.escape(line.text)} is {show.escape(line.same_as)}[/{style}]")
+            continue
+        who = [line.speaker] if line.speaker else []
+        when = [] if line.told_at is None else [show.when(line.told_at)]
         uses = f" (+{line.uses} uses)" if line.uses else ""
         first, *rest = line.text.splitlines() or [""]
-        about = f"{who}{show.when(line.told_at)}{uses}"
+        about = f"{', '.join([*who, *when])}{uses}"
         show.out.print(f"  [{style}]{sign} {show.escape(first)}[/{style}]  [dim]{show.escape(about)}[/dim]")
         for further in rest:
             show.out.print(f"  [{style}]{sign}   {show.escape(further)}[/{style}]")

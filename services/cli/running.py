@@ -52,6 +52,12 @@ def status(as_json: AsJson = False) -> None:
         f"{held.episodes} Episodes, {held.concepts} Concepts, {held.facts} Facts in {held.record_backend}; "
         f"{held.indexed} points in {held.index_backend}, {held.outbox_pending} changes wait"
     )
+    dreams = state.consolidation
+    if dreams.mode not in ("", "off"):
+        last = f", the last one of {dreams.namespace}: {dreams.dream_id}, {dreams.state}" if dreams.dream_id else ""
+        show.out.print(f"Dreams begin by themselves ({dreams.mode}): {dreams.begun} so far{show.escape(last)}")
+        if dreams.error:
+            show.out.print(show.escape(dreams.error), style="dim")
 
 
 @app.command()

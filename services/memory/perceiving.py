@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from sapience.v1 import concept_pb2, memory_pb2, perception_pb2, perception_pb2_grpc
+from sapience.v1 import memory_pb2, perception_pb2, perception_pb2_grpc
 
 from core.clock import Micros
 from core.errors import InvalidArgument
-from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Space, Span, Sparse
-from memory.analysis import document_terms, episode_context
+from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Source, SourceKind, Space, Span, Sparse
+from memory.analysis import documents_terms, episode_context
 from perception.segment import segment
 from services import wire
 from services.runtime.client import Link
@@ -58,6 +58,7 @@ class Checked:
     """A NewEpisode that passed every check. `vectors` where the caller gave them."""
 
     message: memory_pb2.NewEpisode
+    source: Source
     told_at: Micros
     spans: tuple[Span, ...]
     vectors: Float32 | None
@@ -65,15 +66,19 @@ class Checked:
     id: str = ""
 
 
-def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
-    """Checks one Episode. Errors name the field under `path`, for example "episodes[3]"."""
+def check(message: memory_pb2.NewEpisode, path: str, now: Micros, ready: Float32 | None = None) -> Checked:
+    """Checks one Episode. Errors name the field under `path`, for example "episodes[3]".
+
+    `ready` is what `wire.unit_vectors_from` found in its vectors.
+    """
     text = wire.checked_text(message.text, f"{path}.text", wire.MAX_EPISODE_BYTES)
-    for field in ("conversation", "speaker", "external_id"):
-        _checked_name(getattr(message, field), f"{path}.{field}")
-    _checked_name(message.source.name, f"{path}.source.name")
+    _checked_name(message.conversation, path, "conversation")
+    _checked_name(message.speaker, path, "speaker")
+    _checked_name(message.external_id, path, "external_id")
+    _checked_name(message.source.name, path, "source.name")
     if message.position < 0:
         raise InvalidArgument(f"{path}.position is {message.position}; places count from 0", field=f"{path}.position")
-    wire.source_from(message.source, f"{path}.source")
+    source = wire.source_from(message.source, f"{path}.source")
     if len(message.derived_from) > MAX_SOURCES:
         raise InvalidArgument(
             f"{path}.derived_from holds {len(message.derived_from)}; at most {MAX_SOURCES} are taken",
@@ -85,16 +90,17 @@ def check(message: memory_pb2.NewEpisode, path: str, now: Micros) -> Checked:
             raise InvalidArgument(
                 f"{path}.vectors came without concepts; give both or neither", field=f"{path}.concepts"
             )
-        return Checked(message, told_at, tuple(segment(text)), None, None)
-    spans = wire.spans_from(list(message.concepts), text, f"{path}.concepts")
+        return Checked(message, source, told_at, tuple(segment(text)), None, None)
+    spans = wire.spans_from(message.concepts, text, f"{path}.concepts")
     if not message.HasField("vectors"):
         raise InvalidArgument(f"{path}.concepts came without vectors; give both or neither", field=f"{path}.vectors")
-    vectors, space = wire.tensor_from(message.vectors, len(spans), f"{path}.vectors")
-    return Checked(message, told_at, tuple(spans), vectors, space)
+    vectors, space = wire.tensor_from(message.vectors, len(spans), f"{path}.vectors", ready)
+    return Checked(message, source, told_at, tuple(spans), vectors, space)
 
 
-def _checked_name(value: str, field: str) -> None:
+def _checked_name(value: str, path: str, name: str) -> None:
     if len(value) > MAX_NAME // 4 and len(value.encode()) > MAX_NAME:  # a character is 4 bytes at most
+        field = f"{path}.{name}"
         raise InvalidArgument(f"{field} has {len(value.encode())} bytes; at most {MAX_NAME} are taken", field=field)
 
 
@@ -123,24 +129,21 @@ async def perceive(
 def _all_perceived(
     episodes: Sequence[Checked], fresh: Float32 | None, path: Callable[[int], str], space: Space | None
 ) -> tuple[list[PerceivedEpisode], Space]:
+    terms = _terms(episodes)
     perceived, row = [], 0
     for number, episode in enumerate(episodes):
         if episode.vectors is not None and episode.space is not None:
             vectors = episode.vectors
             if space is None:
                 space = episode.space
-            if episode.space != space:
+            if episode.space is not space and episode.space != space:
                 wire.same_space(episode.space, space, f"{path(number)}.vectors.space")
         else:
             assert fresh is not None, "Episodes without vectors were encoded before"
             vectors = fresh[row : row + len(episode.spans)]
             row += len(episode.spans)
-        context = episode_context(episode.message.speaker, episode.told_at)
-        # What a Dream wrote is found by its vectors alone: the words it quotes were told by somebody else.
-        dreamt = episode.message.source.kind == concept_pb2.SOURCE_KIND_DREAM
         concepts = [
-            PerceivedConcept(span, vector, Sparse() if dreamt else document_terms(span.text, context))
-            for span, vector in zip(episode.spans, vectors, strict=True)
+            PerceivedConcept(span, vector, next(terms)) for span, vector in zip(episode.spans, vectors, strict=True)
         ]
         perceived.append(as_told(episode, tuple(concepts)))
     if space is None:
@@ -148,11 +151,29 @@ def _all_perceived(
     return perceived, space
 
 
+def _terms(episodes: Sequence[Checked]) -> Iterator[Sparse]:
+    """The term weights of all Concepts, in order.
+
+    What a Dream wrote has none and is found by its vectors alone: the words it quotes were told by somebody else.
+    """
+    texts, contexts = [], []
+    for episode in episodes:
+        if episode.source.kind is not SourceKind.DREAM:
+            context = episode_context(episode.message.speaker, episode.told_at)
+            for span in episode.spans:
+                texts.append(span.text)
+                contexts.append(context)
+    found = iter(documents_terms(texts, contexts))
+    for episode in episodes:
+        dreamt = episode.source.kind is SourceKind.DREAM
+        yield from (Sparse() if dreamt else next(found) for _ in episode.spans)
+
+
 def as_told(episode: Checked, concepts: tuple[PerceivedConcept, ...] = ()) -> PerceivedEpisode:
     """The Episode; without its Concepts it is what a duplicate is known by."""
     message = episode.message
     return PerceivedEpisode(
-        source=wire.source_from(message.source, "source"),
+        source=episode.source,
         text=message.text,
         told_at=episode.told_at,
         concepts=concepts,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,8 +16,9 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import LATEST, Clock, Micros
 from core.errors import FailedPrecondition, InvalidArgument, SapienceError
-from core.nouns import AsOf, Fact, Remembered, Space
+from core.nouns import AsOf, Fact, PerceivedEpisode, Remembered, Space
 from core.ports import Index, Record
+from memory.dreams.reading import Model
 from memory.ingest.extract import VERSION
 from memory.recall import Recall
 from services import wire
@@ -38,6 +39,7 @@ from services.memory.streaming import (
     EPISODES,
     Item,
     acknowledge,
+    ahead,
     batches,
     check_all,
     episodes_in,
@@ -51,6 +53,27 @@ NAME = "sapience.v1.MemoryService"
 MAX_EPISODES = 1024
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Perceived:
+    """Episodes that are ready to be written: what became of each, None for those at `fresh`, which are `episodes`."""
+
+    known: list[Remembered | None]
+    fresh: list[int]
+    episodes: list[PerceivedEpisode]
+    space: Space | None
+
+
+@dataclass(slots=True)
+class _StreamBatch:
+    """Requests of a stream, and what was made of their Episodes, by place; `perceived` None where spaces differ."""
+
+    requests: list[pb.RememberStreamRequest]
+    items: list[Item]
+    checked: dict[int, Checked]
+    refused: dict[int, SapienceError]
+    perceived: _Perceived | None = None
 
 
 class Memory(
@@ -71,10 +94,12 @@ class Memory(
         request_keep_days: float = 7.0,
         timezone: str | None = "UTC",
         recall: recalling.Search | None = None,
+        model: Model | None = None,
     ) -> None:
         """Dates in Episodes are those of `timezone`; without one, Episodes are not read for what they say.
 
-        `judge` scores for recipes that rerank. `recall` stands in for the search, to measure what is around it.
+        `model` reads Episodes in Dreams, and `judge` scores for recipes that rerank. `recall` stands in for the search,
+        to measure what is around it.
         """
         self._record = record
         self._index = index
@@ -87,7 +112,8 @@ class Memory(
         self._reads = Worker("record-read", threads=4)
         self._drainer = Drainer(record, index)
         self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
-        self._dreamer = Dreamer(record, self._written)
+        self._model = model
+        self._dreamer = Dreamer(record, self._written, model, timezone or "UTC")
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
@@ -149,41 +175,53 @@ class Memory(
     async def RememberStream(
         self, request_iterator: AsyncIterator[pb.RememberStreamRequest], context: Context
     ) -> AsyncIterator[pb.RememberStreamResponse]:
-        """Whatever waits, up to a batch, is one transaction; one bad Episode is refused alone."""
+        """Whatever waits, up to a batch, is one transaction; one bad Episode is refused alone.
+
+        While a batch is written, the next one is checked and perceived: a write waits for the disk, and more.
+        """
         namespace = ""
-        async with aclosing(batches(request_iterator, EPISODES, episodes_in)) as incoming:
-            async for batch in incoming:
-                namespace = await self._stream_namespace(namespace, [item.namespace for item in batch])
-                items = items_of(batch)
-                checked, refused = await self._reads.run(check_all, items, self._clock.now())
-                kept = await self._remember_some(namespace, items, checked, refused) if checked else {}
-                for response in acknowledge(batch, kept, refused):
+
+        async def prepare(requests: list[pb.RememberStreamRequest]) -> _StreamBatch:
+            nonlocal namespace
+            namespace = await self._stream_namespace(namespace, [item.namespace for item in requests])
+            return await self._stream_batch(namespace, requests)
+
+        async with (
+            aclosing(batches(request_iterator, EPISODES, episodes_in)) as incoming,
+            aclosing(ahead(incoming, prepare)) as ready,
+        ):
+            async for batch in ready:
+                kept = await self._remember_some(namespace, batch) if batch.checked else {}
+                for response in acknowledge(batch.requests, kept, batch.refused):
                     yield response
 
-    async def _remember_some(
-        self,
-        namespace: str,
-        items: Sequence[Item],
-        checked: Mapping[int, Checked],
-        refused: dict[int, SapienceError],
-    ) -> dict[int, pb.Remembered]:
-        """All in one transaction; or, where vectors of two spaces are among them, each in one of its own."""
-        places = list(checked)
-        try:
-            together = await self._remember(
-                namespace, list(checked.values()), path=lambda number: items[places[number]].path
-            )
-        except FailedPrecondition as error:
-            if error.reason != "SPACE_MISMATCH":
-                raise
-        else:
-            return dict(zip(checked, together, strict=True))
-        kept: dict[int, pb.Remembered] = {}
-        for place, one in checked.items():
+    async def _stream_batch(self, namespace: str, requests: list[pb.RememberStreamRequest]) -> _StreamBatch:
+        items = items_of(requests)
+        checked, refused = await self._reads.run(check_all, items, self._clock.now())
+        batch = _StreamBatch(requests, items, checked, refused)
+        if checked:
+            paths = [items[place].path for place in checked]
             try:
-                (kept[place],) = await self._remember(namespace, [one], path=partial(_path, items[place]))
+                batch.perceived = await self._perceived(namespace, list(checked.values()), paths.__getitem__)
             except FailedPrecondition as error:
-                refused[place] = error
+                if error.reason != "SPACE_MISMATCH":
+                    raise
+        return batch
+
+    async def _remember_some(self, namespace: str, batch: _StreamBatch) -> dict[int, pb.Remembered]:
+        """All in one transaction; or, where vectors of two spaces are among them, each in one of its own."""
+        if batch.perceived is not None:
+            try:
+                return dict(zip(batch.checked, await self._write(namespace, batch.perceived), strict=True))
+            except FailedPrecondition as error:
+                if error.reason != "SPACE_MISMATCH":
+                    raise
+        kept: dict[int, pb.Remembered] = {}
+        for place, one in batch.checked.items():
+            try:
+                (kept[place],) = await self._remember(namespace, [one], path=partial(_path, batch.items[place]))
+            except FailedPrecondition as error:
+                batch.refused[place] = error
         return kept
 
     async def _remember(
@@ -194,6 +232,12 @@ class Memory(
         path: Callable[[int], str] = lambda number: f"episodes[{number}]",
         bring_back: bool = True,
     ) -> list[pb.Remembered]:
+        perceived = await self._perceived(namespace, checked, path, request_id)
+        return await self._write(namespace, perceived, request_id, bring_back)
+
+    async def _perceived(
+        self, namespace: str, checked: list[Checked], path: Callable[[int], str], request_id: str = ""
+    ) -> _Perceived:
         # A request with an id is compared whole with the one it may repeat; else only what is new is encoded. Where
         # nothing has to be, the record tells what is new when it writes.
         encode = not request_id and any(one.vectors is None for one in checked)
@@ -205,14 +249,22 @@ class Memory(
         held, known = await self._reads.run(look)
         known = known or [None] * len(checked)
         fresh = [place for place, one in enumerate(known) if one is None]
-        if fresh:
-            new = [checked[place] for place in fresh]
-            perceived, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held, self._reads)
+        if not fresh:
+            return _Perceived(known, fresh, [], held)
+        new = [checked[place] for place in fresh]
+        episodes, space = await perceive(new, self._encoder, lambda number: path(fresh[number]), held, self._reads)
+        return _Perceived(known, fresh, episodes, space)
+
+    async def _write(
+        self, namespace: str, given: _Perceived, request_id: str = "", bring_back: bool = True
+    ) -> list[pb.Remembered]:
+        known = given.known
+        if given.fresh and given.space is not None:
             kept = await self._writes.run(
-                self._record.remember, namespace, space, perceived, request_id, bring_back=bring_back
+                self._record.remember, namespace, given.space, given.episodes, request_id, bring_back=bring_back
             )
             self._written()
-            for place, one in zip(fresh, kept, strict=True):
+            for place, one in zip(given.fresh, kept, strict=True):
                 known[place] = one
         return [
             pb.Remembered(episode_id=one.episode_id, seq=one.seq, duplicate=one.duplicate, deleted=one.deleted)
@@ -226,11 +278,12 @@ class Memory(
 
         def at_once() -> recalling.Scope | pb.RecallResponse:
             # One visit to a thread is enough where the index is up to date and the vector is there.
-            scope = recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
-            vector = recalling.ready_vector(query, scope)
-            if self._drainer.indexed < scope.as_of.seq or vector is None or query.recipe.rerank:
-                return scope
-            return recalling.found(self._recall, query, scope, vector)
+            with self._record.snapshot():
+                scope = recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
+                vector = recalling.ready_vector(query, scope)
+                if self._drainer.indexed < scope.as_of.seq or vector is None or query.recipe.rerank:
+                    return scope
+                return recalling.found(self._recall, query, scope, vector)
 
         scope = await self._reads.run(at_once)
         if isinstance(scope, pb.RecallResponse):

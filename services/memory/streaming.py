@@ -1,9 +1,9 @@
-"""Batches out of a stream: whatever has come while the last batch was written, up to a limit; and what they bring."""
+"""Batches out of a stream: whatever has come while earlier ones were made ready and written, and what they bring."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,10 +11,12 @@ from sapience.v1 import memory_pb2 as pb
 
 from core.clock import Micros
 from core.errors import InvalidArgument, SapienceError
+from services import wire
 from services.memory.perceiving import Checked, check
 from services.runtime.errors import to_status
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 BATCH = 256
 """Records of an import in one transaction."""
@@ -87,6 +89,30 @@ async def _next(queue: asyncio.Queue[T | None], reader: asyncio.Task[None]) -> T
         waiting.cancel()
 
 
+async def ahead(items: AsyncIterator[T], prepare: Callable[[T], Awaitable[U]]) -> AsyncGenerator[U, None]:
+    """Each item as `prepare` makes it, in order; the next one is made while the caller is at work on the one before.
+
+    What taking or preparing an item raises is raised where the item would have come, after all before it.
+    """
+    rest = aiter(items)
+
+    async def make() -> tuple[U] | None:
+        try:
+            item = await anext(rest)
+        except StopAsyncIteration:
+            return None
+        return (await prepare(item),)
+
+    coming = asyncio.create_task(make(), name="next of a stream")
+    try:
+        while (made := await coming) is not None:
+            coming = asyncio.create_task(make(), name="next of a stream")
+            yield made[0]
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One Episode of a stream, and the field it came in."""
@@ -121,11 +147,12 @@ def items_of(requests: Sequence[pb.RememberStreamRequest]) -> list[Item]:
 
 def check_all(items: Sequence[Item], now: Micros) -> tuple[dict[int, Checked], dict[int, SapienceError]]:
     """Those that pass every check, and why the others do not, by place. Takes some 20 microseconds for each."""
+    ready = wire.unit_vectors_from([item.episode.vectors for item in items])
     checked: dict[int, Checked] = {}
     refused: dict[int, SapienceError] = {}
     for place, item in enumerate(items):
         try:
-            checked[place] = check(item.episode, item.path, now)
+            checked[place] = check(item.episode, item.path, now, ready[place])
         except SapienceError as error:
             refused[place] = error
     return checked, refused

@@ -15,7 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from core.errors import FailedPrecondition
-from services.runtime import telemetry
+from services.runtime import garbage, telemetry
 from services.runtime.interceptors import (
     AccessLog,
     Activity,
@@ -106,7 +106,8 @@ class Server:
         self._watcher = asyncio.create_task(self._watch_health(), name="health watcher")
 
     async def run(self) -> None:
-        """Serves until SIGTERM, SIGINT or `request_stop`, then drains."""
+        """Serves until SIGTERM, SIGINT or `request_stop`, then drains. The process is this server's from here on."""
+        garbage.settle()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)

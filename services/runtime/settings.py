@@ -75,6 +75,19 @@ class Settings(BaseSettings):
     )
     sweep_s: float = Field(60.0, gt=0, description="Seconds between two looks for Episodes whose time is over.")
     extract: bool = Field(True, description="Whether Episodes are read for whom they mention and what they state.")
+    dream: Literal["off", "propose", "automatic"] = Field(
+        "off", description="Whether Dreams begin by themselves: propose waits for approval, automatic applies."
+    )
+    dream_idle_s: float = Field(
+        300.0, ge=0, description="Seconds for which nothing was told in a namespace before a Dream of it begins."
+    )
+    dream_after: int = Field(100, ge=1, description="New Episodes in a namespace before a Dream of it begins.")
+    dream_budget_s: float = Field(
+        60.0, gt=0, le=3600, description="Seconds that such a Dream may read and think; memory's own limits hold too."
+    )
+    dream_extractor: str = Field(
+        "", description="The language model that reads Episodes for Facts in Dreams: wheel:, hf: or file:; empty: none."
+    )
     timezone: str = Field("UTC", description="Where days begin for dates in Episodes: an IANA name, Europe/Berlin.")
     idle_s: float = Field(1800.0, ge=0, description="Seconds without a call until the local daemon stops; 0: never.")
     optimize_every: int = Field(

@@ -11,7 +11,19 @@ from itertools import islice
 
 from record_backends import SPACE, T0, stated, told
 
-from core.dreams import AddUses, Archive, DreamBudget, DreamKind, DreamState, Place, Proposal, SummaryOf, Write
+from core.dreams import (
+    AddUses,
+    Archive,
+    Assert,
+    DreamBudget,
+    DreamKind,
+    DreamState,
+    Join,
+    Place,
+    Proposal,
+    SummaryOf,
+    Write,
+)
 from core.entities import Extracted, NewMention
 from core.moving import CommitTime
 from core.nouns import AsOf, Contradiction, Entity, SourceKind
@@ -43,6 +55,7 @@ def entity_calls(record: Record, new: str, page: int) -> Calls:
         "extracted_seq of one": lambda: record.extracted_seq(VERSION, "a"),
         "extracted_seq of all": lambda: record.extracted_seq(VERSION),
         "entity_names": lambda: record.entity_names("a", page),
+        "entities_by_id": lambda: record.entities_by_id("a", [made[0], "nobody"]),
         "entity": lambda: record.entity("a", one),
         "entities": lambda: record.entities("a", AsOf(), 2, f"{new} ens"),
         "mentions": lambda: record.mentions("a", one, AsOf(), page),
@@ -63,7 +76,11 @@ def dream_calls(record: Record, new: str, page: int) -> Calls:
     batch = [told(f"{new} dreamt {n}", conversation=f"{new} dreamt", position=n) for n in range(3)]
     ids = [one.episode_id for one in record.remember("a", SPACE, batch)]
     concepts = [one.concept.id for found in record.concepts_of("a", ids).values() for one in found]
-    fact = record.assert_fact("a", stated(f"{new} dreamt", episode_id=ids[0]))
+    fact = record.assert_fact("a", stated(f"{new} dreamt", entity=f"{new} dreamer", episode_id=ids[0]))
+    assert isinstance(fact.object, Entity)
+    pair = (fact.subject.id, fact.object.id)
+    word, speaker = Place(ids[0], 0, len(new)), Place(ids[0], 0, 0)
+    asserting = Assert(f"{new} read", speaker, "likes", word, True, T0, None, 1, "UTC", 0.5, "model:m")  # fmt: skip
     summary = told(
         f"{new} summary", kind=SourceKind.DREAM, external_id=f"{new} summary", given_id=f"{new} summary id",
         derived_from=tuple(ids[:2]),
@@ -74,6 +91,8 @@ def dream_calls(record: Record, new: str, page: int) -> Calls:
         Proposal(DreamKind.SUMMARIES, reads, "said much", 0.9, (quoted,)),
         Proposal(DreamKind.DUPLICATES, reads, "a copy", 0.8, (Archive(ids[2]),)),
         Proposal(DreamKind.STRENGTHENING, reads, "used", 0.7, (AddUses(ids[0], 2, T0),)),
+        Proposal(DreamKind.ALIASES, reads, "a short form", 0.65, (Join(*pair),), entities=pair),
+        Proposal(DreamKind.FACTS, reads, "read by a model", 0.6, (asserting,)),
         Proposal(DreamKind.CONTRADICTIONS, (), "two at once", 0.6, facts=(fact.id,)),
     ]
     budget, begun = DreamBudget(), list[str]()
@@ -93,16 +112,20 @@ def dream_calls(record: Record, new: str, page: int) -> Calls:
         "episodes_after": lambda: record.episodes_after("a", (0, ""), page),
         "facts_by_id": lambda: record.facts_by_id("a", [fact.id]),
         "propose": propose,
-        "approve_dream": lambda: record.approve_dream("a", begun[0], [1, 2, 3]),
+        "approve_dream": lambda: record.approve_dream("a", begun[0], [1, 2, 3, 4, 5]),
         "dream": lambda: record.dream("a", begun[0]),
         "dreams": lambda: record.dreams("a", 5),
         "changes": lambda: record.changes("a", begun[0]),
         "apply_change, a summary": lambda: record.apply_change("a", begun[0], 1, SPACE, [summary]),
         "apply_change, an archival": lambda: record.apply_change("a", begun[0], 2, None, []),
         "apply_change, uses": lambda: record.apply_change("a", begun[0], 3, None, []),
-        "changes_applied": lambda: record.changes_applied("a", DreamKind.SUMMARIES),
+        "apply_change, a merge": lambda: record.apply_change("a", begun[0], 4, None, []),
+        "apply_change, a Fact": lambda: record.apply_change("a", begun[0], 5, None, []),
+        "changes_of_kind": lambda: record.changes_of_kind("a", DreamKind.SUMMARIES),
         "sources_of": lambda: record.sources_of("a", [f"{new} summary id", *ids]),
         "move_dream": undo,
+        "undo_change, a Fact": lambda: record.undo_change("a", begun[0], 5),
+        "undo_change, a merge": lambda: record.undo_change("a", begun[0], 4),
         "undo_change, uses": lambda: record.undo_change("a", begun[0], 3),
         "undo_change, an archival": lambda: record.undo_change("a", begun[0], 2),
         "undo_change, a summary": lambda: record.undo_change("a", begun[0], 1),

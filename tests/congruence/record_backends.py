@@ -225,7 +225,7 @@ def snapshot(record: Record, namespace: str) -> Any:
         [
             record.counts(namespace), record.space_of(namespace), exported, record.speakers(namespace),
             dict(record.term_statistics(namespace, TERMS).document_frequency), record.facts(namespace),
-            list(record.concept_ids(namespace)), record.window(namespace, ids, 1), record.outbox(1000),
+            list(record.concept_ids(namespace)), dict(record.window(namespace, ids, 1)), record.outbox(1000),
         ]
     )  # fmt: skip
 

@@ -243,13 +243,13 @@ def test_uses_go_back_to_what_they_were_and_later_ones_stay(record: Record) -> N
     Dreaming(record).run("a", dream_id)
     kept = record.keepings("a", [first, second])
     assert [(kept[one].uses, kept[one].used_at) for one in (first, second)] == [(3, T0 + 9), (3, T0 + 7)]
-    assert record.changes_applied("a", DreamKind.STRENGTHENING) == record.changes("a", dream_id)
+    assert record.changes_of_kind("a", DreamKind.STRENGTHENING) == record.changes("a", dream_id)
     record.add_uses("a", {second: (1, T0 + 20)})
     undone(record, dream_id)
     kept = record.keepings("a", [first, second])
     assert kept[first] == before[first]
     assert (kept[second].uses, kept[second].used_at) == (3, T0 + 20)
-    assert record.changes_applied("a", DreamKind.STRENGTHENING) == []
+    assert record.changes_of_kind("a", DreamKind.STRENGTHENING) == []
 
 
 def test_what_was_archived_again_by_somebody_else_is_not_thawed(record: Record) -> None:
@@ -280,7 +280,9 @@ def test_a_dream_twice_changes_nothing_the_second_time_and_undo_is_exact(record:
     first = dreamt(record)
     changes = record.changes("a", first)
     assert {one.proposal.kind for one in changes if one.state is ChangeState.APPLIED} == set(ALL) - {
-        DreamKind.CONTRADICTIONS
+        DreamKind.CONTRADICTIONS,
+        DreamKind.ALIASES,
+        DreamKind.FACTS,
     }
     after = state_of(record)
     assert after != before

@@ -41,11 +41,14 @@ MAY_READ_ALL = {
     "set_policy": "the same, to find the relation's own",
     "write_extracted": "the same, to see which relations have none",
     "undo_fact": "the same: what an undo has to say depends on them",
+    "undo_change, a Fact": "the same",
     "stored_policies": "a backup lists them",
     "put_policies": "a restore compares them",
     "merges": "it lists them: one for each word of a person that two names are one",
     "merge_entities": "the same, to find what is one with what",
     "undo_merge": "the same",
+    "apply_change, a merge": "the same",
+    "undo_change, a merge": "the same",
     "names_of": "the same, once for each change of them",
     "put_merges": "a restore compares them",
     "extracted_seq of all": "it asks each namespace",
@@ -94,14 +97,17 @@ def statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[int
 
 
 def fill(record: Record, begin: int, end: int) -> None:
-    """Adds to every namespace: turns of one conversation, a tenth of them archived, and Facts of many Entities."""
+    """Adds to every namespace: turns of one conversation, half of them archived, and Facts of many Entities.
+
+    Half, so that a page of them in the order of their ids, which is any, has some that are and some that are not.
+    """
     for name in NAMESPACES:
         for first in range(begin, end, 350):
             places = range(first, min(first + 350, end))
             turns = [told(f"turn {n}", position=n, at=T0 + n, speaker=f"s {n % 7}", terms=[n, n + 1]) for n in places]
             turns += [told(f"turn {n}", conversation="unnumbered", at=T0 + n, terms=[n]) for n in places]
             kept = record.remember(name, SPACE, turns)
-            record.archive(name, [one.episode_id for one in kept[::10]])
+            record.archive(name, [one.episode_id for one in kept[::2]])
             record.assert_facts(
                 name,
                 [stated(f"s {n}", "knows", f"o {n % 300}", at=T0 + n, episode_id=kept[0].episode_id) for n in places],
@@ -137,6 +143,7 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
         "namespaces": record.namespaces,
         "remember": lambda: record.remember("a", SPACE, [some], "r" + new),
         "remember again": lambda: record.remember("a", SPACE, [some], "r" + new),
+        "snapshot": lambda: _within(record),
         "known": lambda: record.known("a", [*turns, some]),
         "space_of": lambda: record.space_of("a"),
         "episodes": lambda: record.episodes("a", ids),
@@ -190,6 +197,11 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
         "forget a conversation": lambda: record.forget("a", conversation=new),
         "delete_namespace": lambda: record.delete_namespace(new),
     }
+
+
+def _within(record: Record) -> None:
+    with record.snapshot():
+        record.seq()
 
 
 def test_every_method_of_the_record_and_every_step_of_its_transactions_is_watched(

@@ -206,7 +206,7 @@ class History:
                 apart = record.archived_concepts(name, AsOf(seq=seq))
                 assert plain(list(apart)) == plain(oracle.archived(name, seq))
             assert plain(record.concepts(name, list(concepts))) == plain(concepts)
-            assert plain(record.window(name, ids, radius)) == plain(oracle.window(name, radius))
+            assert plain(dict(record.window(name, ids, radius))) == plain(oracle.window(name, radius))
             assert plain(record.timeline(name, where, as_of, 1000)) == plain(oracle.timeline(name, where, as_of))
             for relation in ("", "likes"):
                 for contended in ((), ("knows",)):

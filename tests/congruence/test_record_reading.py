@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from record_backends import (
     ALL,
     NOW,
@@ -119,3 +121,21 @@ def test_concept_ids_come_all_and_ascending(record: Record) -> None:
     found = list(record.concept_ids("a"))
     assert found == sorted(expected)
     assert len(found) == 4500
+
+
+def test_reads_of_a_snapshot_follow_one_another_and_reads_after_it_see_what_came(record: Record) -> None:
+    """On SQLite they see the same commits; on Neo4j a read may see one that came meanwhile."""
+    ids = ids_of(record, told("1", speaker="Ann"))
+    with record.snapshot():
+        assert record.speakers("a") == {"Ann": 1}
+        with record.snapshot():
+            assert list(record.episodes("a", ids)) == ids
+        with ThreadPoolExecutor(1) as other:
+            other.submit(ids_of, record, told("2", speaker="Bob")).result()
+            seen = other.submit(record.speakers, "a").result()
+        assert seen == {"Ann": 1, "Bob": 1}, "a snapshot is of one thread"
+        if record.backend == "sqlite":
+            assert record.speakers("a") == {"Ann": 1}
+            assert len(record.timeline("a", ALL, NOW, 10)) == 1
+    assert record.speakers("a") == {"Ann": 1, "Bob": 1}
+    assert len(record.timeline("a", ALL, NOW, 10)) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -79,10 +80,22 @@ def fill(record: Record) -> None:
     record.forget("a", episode_ids=["gone"])
 
 
+class WatchedIndex(EdgeIndex):
+    """Says when it is warmed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.warmed = threading.Event()
+
+    def warm(self, space: Space, namespace: str) -> None:
+        super().warm(space, namespace)
+        self.warmed.set()
+
+
 class Store:
     """A memory service on a folder, with a client that blocks."""
 
-    def __init__(self, client: sapience.Client, record: Record, index: EdgeIndex) -> None:
+    def __init__(self, client: sapience.Client, record: Record, index: WatchedIndex) -> None:
         self.client = client
         self.record = record
         self.index = index
@@ -112,7 +125,7 @@ async def store(folder: Path, seed: int, fill: Callable[[Record], None] | None =
     record = SqliteRecord(folder / "record.sqlite", clock, RandomIds(clock, seed))
     if fill is not None:
         fill(record)
-    index = EdgeIndex(folder / "index")
+    index = WatchedIndex(folder / "index")
     encoder = Link(f"127.0.0.1:{CLOSED_PORT}", "", 1 << 20)
 
     def make(*_: Any) -> list[Any]:
@@ -336,6 +349,8 @@ async def test_the_index_is_compared_mended_and_written_again_from_the_record(tm
         assert {name: (c.concepts, c.missing, c.foreign) for name, c in check.items()} == {
             "a": (2, 0, 0), "b": (1, 0, 0),
         }  # fmt: skip
+        # As it starts the service mends the index by itself; then it warms it, and that is all.
+        assert await asyncio.to_thread(first.index.warmed.wait, 60)
         lost = next(iter(first.record.concept_ids("a")))
         first.index.delete(SPACE, "a", [lost])
         check = await first.rebuilt("check")

@@ -120,17 +120,18 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
     def RememberStream(self, requests: Any, context: Any) -> Any:
         for request in requests:
             self._check(request.namespace, context)
-            text = request.episode.text
-            if text == "die":
-                fail(context, grpc.StatusCode.UNAVAILABLE, "the store is down")
-            if text == "silence":
-                note_cancel(context, self.cancelled)
-                self.cancelled.wait(20)
             acknowledgement = memory_pb2.RememberStreamResponse(client_seq=request.client_seq)
-            if text:
-                acknowledgement.remembered.CopyFrom(self._keep(request.namespace, request.episode))
-            else:
-                acknowledgement.error.CopyFrom(status_pb2.Status(code=3, message="text is empty"))
+            for episode in request.episodes or [request.episode]:
+                if episode.text == "die":
+                    fail(context, grpc.StatusCode.UNAVAILABLE, "the store is down")
+                if episode.text == "silence":
+                    note_cancel(context, self.cancelled)
+                    self.cancelled.wait(20)
+                outcome = acknowledgement.outcomes.add() if request.episodes else acknowledgement
+                if episode.text:
+                    outcome.remembered.CopyFrom(self._keep(request.namespace, episode))
+                else:
+                    outcome.error.CopyFrom(status_pb2.Status(code=3, message="text is empty"))
             yield acknowledgement
 
     def Recall(self, request: Any, context: Any) -> Any:
@@ -493,6 +494,33 @@ async def test_each_of_many_has_its_outcome_in_order(mind: Either) -> None:
     assert outcomes[1].message == "text is empty"
     assert outcomes[3].field == "text"
     assert await mind.all("remember_many", []) == []
+
+
+async def test_many_go_together_and_each_keeps_its_outcome(mind: Either, server: Server) -> None:
+    texts = [("", "\ud800", f"turn {number}")[min(2, number % 37)] for number in range(1500)]
+    outcomes = await mind.all("remember_many", map(sapience.NewEpisode, texts))
+    wanted = ["Remembered" if text.startswith("turn") else "InvalidArgument" for text in texts]
+    assert [type(outcome).__name__ for outcome in outcomes] == wanted
+    kept = [episode.text for episode in server.memory.episodes]
+    assert kept == [text for text in texts if text.startswith("turn")]
+
+
+async def test_an_episode_waits_for_no_other_one(mind: Either, server: Server) -> None:
+    def slow() -> Iterator[sapience.NewEpisode]:
+        yield sapience.NewEpisode("first")
+        deadline = time.monotonic() + 10
+        while not server.memory.episodes and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield sapience.NewEpisode(f"after {len(server.memory.episodes)}")
+
+    async def slowly() -> AsyncIterator[sapience.NewEpisode]:
+        for episode in iter(slow()):
+            yield episode
+            await asyncio.sleep(0.2)
+
+    told = slow() if isinstance(mind.client, sapience.Client) else slowly()
+    await mind.all("remember_many", told)
+    assert [episode.text for episode in server.memory.episodes] == ["first", "after 1"]
 
 
 async def test_no_more_than_the_window_is_read_ahead(mind: Either) -> None:

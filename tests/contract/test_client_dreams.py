@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -46,6 +47,22 @@ def test_a_dream_from_its_beginning_to_its_undoing(mind: sapience.Client) -> Non
         mind.cancel_dream(dream_id)
     with pytest.raises(sapience.InvalidArgument):
         mind.dream(kinds=["nightmares"])
+
+
+def test_names_that_mean_the_same(daemon: Any, mind: sapience.Client) -> None:
+    mind.remember("I moved to Oslo.", speaker="Melanie", conversation="c")
+    mind.remember("How is Oslo, Mel?", speaker="Caroline", conversation="c", position=1)
+    runner = CliRunner(env={"SAPIENCE_ADDRESS": daemon.address, "SAPIENCE_TOKEN": daemon.token})
+    settled_by = time.monotonic() + 60
+    while mind.stats().extracted_seq < mind.stats().seq:
+        assert time.monotonic() < settled_by
+        time.sleep(0.05)
+    done = runner.invoke(app, ["dream", "--kind", "aliases", "-n", mind.namespace])
+    assert "= Mel is Melanie" in done.output, done.output
+    (waiting,) = mind.dreams()
+    (change,) = mind.get_dream(waiting.id)
+    assert [line.sign for line in change.lines] == [sapience.Sign.KEPT, sapience.Sign.MERGED]
+    assert (change.lines[1].text, change.lines[1].same_as, change.lines[1].told_at) == ("Mel", "Melanie", None)
 
 
 def test_the_same_on_asyncio(daemon: Any, mind: sapience.Client) -> None:

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 from refusals import episode, refusal, remembered, says, stats
-from sapience.v1 import concept_pb2, controller_pb2, dream_pb2, memory_pb2, reasoning_pb2
+from sapience.v1 import concept_pb2, controller_pb2, dream_pb2, entities_pb2, memory_pb2, reasoning_pb2
 from settling import settled
 
 from memory.dreams.procedures import LEAST_ASKED
@@ -117,6 +117,26 @@ def test_an_automatic_dream_again_changes_nothing(
     runs = {run.id: run for run in controller.Runs(controller_pb2.RunsRequest()).runs}
     assert runs[first.id].state == concept_pb2.RUN_STATE_SUCCEEDED
     assert runs[first.id].total == first.total
+
+
+def test_names_that_mean_the_same_are_shown_merged_and_taken_apart(memory: Any, namespace: str) -> None:
+    said = [("Melanie", "I moved to Oslo."), ("Caroline", "How is Oslo, Mel?")]
+    remembered(memory, namespace, *(episode(text, speaker=who, conversation="c", position=n)
+                                    for n, (who, text) in enumerate(said)))  # fmt: skip
+    settled(memory, namespace)
+    dream = dreamt(memory, namespace, kinds=[dream_pb2.DREAM_KIND_ALIASES])
+    (change,) = shown(memory, namespace, dream).changes
+    kept, merged = change.lines
+    assert (kept.sign, kept.text) == (dream_pb2.DiffLine.SIGN_KEPT, "How is Oslo, Mel?")
+    assert (merged.sign, merged.text, merged.same_as) == (dream_pb2.DiffLine.SIGN_MERGED, "Mel", "Melanie")
+    memory.ApproveDream(dream_pb2.ApproveDreamRequest(namespace=namespace, dream_id=dream.id))
+    assert to_its_end(memory, namespace, dream.id).state == dream_pb2.DREAM_STATE_APPLIED
+    known = memory.GetEntity(entities_pb2.GetEntityRequest(namespace=namespace, name="Mel")).entity
+    assert (known.entity.name, list(known.aliases)) == ("Melanie", ["Mel"])
+    memory.UndoDream(dream_pb2.UndoDreamRequest(namespace=namespace, dream_id=dream.id))
+    assert to_its_end(memory, namespace, dream.id).state == dream_pb2.DREAM_STATE_UNDONE
+    assert memory.GetEntity(entities_pb2.GetEntityRequest(namespace=namespace, name="Mel")).entity.entity.name == "Mel"
+    assert dreamt(memory, namespace, kinds=[dream_pb2.DREAM_KIND_ALIASES]).total == 0
 
 
 def test_what_is_forgotten_leaves_no_word_in_any_summary(memory: Any, namespace: str, told: list[str]) -> None:

@@ -315,12 +315,12 @@ def test_an_export_is_restored_into_another_namespace(sapience, moved, tmp_path)
 def told_of(sapience: Sapience, namespace: str) -> list[dict[str, object]]:
     """What an export tells, without what every store has of its own."""
     records = [line["episode"] for line in sapience.ok("export", "-n", namespace).json_lines if "episode" in line]
-    texts = {record["episode"]["id"]: record["episode"]["episode"]["text"] for record in records}
+    texts = {record["episode"]["id"]: record["episode"]["text"] for record in records}
     for record in records:
         for own in ("id", "namespace", "recorded_at", "seq"):
             record["episode"].pop(own)
         if "derived_from" in record:
-            record["derived_from"] = [texts[known] for known in record["derived_from"]]
+            record["derived_from"] = sorted(texts[known] for known in record["derived_from"])
         for concept in record["concepts"]:
             concept.pop("id")
             concept.pop("episode_id")
@@ -517,7 +517,7 @@ def test_a_daemon_that_was_killed_is_noticed_and_another_started(tmp_path):
 
 
 def test_the_daemon_stops_by_itself_when_idle(tmp_path):
-    sapience = Sapience(tmp_path, NO_MODELS | {"SAPIENCE_IDLE_S": "2"})
+    sapience = Sapience(tmp_path, NO_MODELS | {"SAPIENCE_IDLE_S": "10"})
     sapience.ok("namespaces", "create", "kept")
     eventually("it has stopped", lambda: not (tmp_path / "daemon.json").exists(), within_s=60)
     eventually("its log says so", lambda: [line["event"] for line in sapience.log()][-1] == "stopped", within_s=60)

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import deque
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from sapience import aio, discovery, errors, events, plain, session, types, wire
 from sapience.calls import Description, facts, memory, moving, reasoning, system
-from sapience.pipeline import Window
+from sapience.pipeline import MOST_BYTES, Window, next_message
 from sapience.v1 import concept_pb2, controller_pb2, memory_pb2, perception_pb2, reasoning_pb2
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -324,15 +325,50 @@ def test_a_window_keeps_the_order_of_what_is_refused_here_and_there() -> None:
     ]
     assert [request and (request.namespace, request.client_seq) for request in sent] == [("n", 0), None, ("n", 2)]
     assert window.full
-    assert window.refused_here() is None
+    assert window.at_hand() is None
     kept = window.acknowledged(acknowledged(0, remembered=memory_pb2.Remembered(episode_id="e")))
     assert kept == types.Remembered("e", 0, False)
     assert not window.full
-    refused = window.refused_here()
+    refused = window.at_hand()
     assert isinstance(refused, errors.InvalidArgument)
     there = window.acknowledged(acknowledged(2, error=status_pb2.Status(code=9, message="no")))
     assert isinstance(there, errors.FailedPrecondition)
     assert not window
+
+
+def test_what_waits_and_follows_one_another_goes_in_one_message() -> None:
+    window = Window("n", 1000)
+    kinds = ["self"] * 130 + ["?"] + ["self"] * 2
+    offered = [window.offer(types.NewEpisode(f"turn {n}", kind=kind)) for n, kind in enumerate(kinds)]
+    waiting = deque(request for request in offered if request is not None)
+    sent = []
+    while waiting:
+        sent.append(next_message(waiting))
+    assert [(one.client_seq, len(one.episodes), one.HasField("episode")) for one in sent] == [
+        (0, 128, False),
+        (128, 2, False),
+        (131, 2, False),
+    ]
+    assert {one.namespace for one in sent} == {"n"}
+    for request in sent:
+        outcomes = [memory_pb2.RememberOutcome(remembered={"episode_id": one.text}) for one in request.episodes]
+        response = memory_pb2.RememberStreamResponse(client_seq=request.client_seq, outcomes=outcomes)
+        for place, one in enumerate(request.episodes):
+            found = window.acknowledged(response) if place == 0 else window.at_hand()
+            assert found == types.Remembered(one.text, 0, False)
+        if request.client_seq == 128:
+            assert isinstance(window.at_hand(), errors.InvalidArgument)
+    assert not window
+
+
+def test_a_message_holds_no_more_than_a_service_takes() -> None:
+    window = Window("n", 100)
+    waiting = deque(request for n in range(40) if (request := window.offer(types.NewEpisode("x" * 60_000))) is not None)
+    sizes = []
+    while waiting:
+        sizes.append(next_message(waiting).ByteSize())
+    assert len(sizes) == 3
+    assert max(sizes) <= MOST_BYTES
 
 
 def test_a_service_that_ends_early_or_out_of_order_is_at_fault() -> None:
@@ -480,9 +516,10 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 PUBLIC = """
 AliasCandidate EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
-Citation Client Concept ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference DraftRetracted Dream
-DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry Fact
-FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument Keeping Model
+Citation Client Concept Consolidation ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference
+DraftRetracted Dream DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry
+Fact FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument Keeping
+Model
 ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered
 ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign SourceKind Stats StopReason Stream
 SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable

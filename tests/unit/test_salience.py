@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.clock import DAY
 from core.nouns import ConceptColumns, Episode, Keeping, Source
+from core.windows import EpisodeColumns
 from memory.analysis import context_terms, episode_context
 from memory.channels import Pool
 from memory.forget import retention
@@ -44,7 +45,7 @@ def pool_of(said: list[frozenset[int]], told_at: list[int]) -> Pool:
         term_weights=np.ones(len(entries), np.float32),
     )
     none = np.full((len(episodes), 0), -1, np.int64)
-    return Pool(episodes, none, np.full(len(episodes), -1, np.int64), columns)
+    return Pool(EpisodeColumns.of("home", episodes), none, np.full(len(episodes), -1, np.int64), columns)
 
 
 @given(told, st.randoms(use_true_random=False))

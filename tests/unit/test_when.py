@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.clock import DAY, micros, to_datetime
 from core.nouns import Episode, Interval, Source
+from core.windows import EpisodeColumns
 from memory.when import nearness, periods, says, time_channel
 
 
@@ -93,7 +94,7 @@ def test_a_date_that_is_said_counts_where_it_lies_within() -> None:
 
 
 def test_the_channel_is_there_for_a_question_that_names_a_period() -> None:
-    told = [episode("We moved.", at(2023, 5, 9)), episode("In May 2023 we moved.", at(2024, 9))]
+    told = EpisodeColumns.of("a", [episode("We moved.", at(2023, 5, 9)), episode("In May 2023 we moved.", at(2024, 9))])
     assert time_channel(1.0, "Where did Ada move?", at(2024, 1), told) == []
     (near,) = time_channel(0.5, "Where did Ada move in May 2023?", None, told)
     assert (near.name, near.weight) == ("time", 0.5)

@@ -97,7 +97,9 @@ def _budget(value: types.DreamBudget | None) -> pb.DreamBudget | None:
     if value.wall is not None:
         wall = Duration()
         wall.FromTimedelta(value.wall)
-    return wire.message(pb.DreamBudget, episodes=value.episodes, changes=value.changes, wall=wall)
+    return wire.message(
+        pb.DreamBudget, episodes=value.episodes, changes=value.changes, wall=wall, readings=value.readings
+    )
 
 
 def read_dream(value: pb.Dream) -> types.Dream:
@@ -147,6 +149,7 @@ def _read_line(line: pb.DiffLine) -> types.DiffLine:
         fact_id=line.fact_id,
         text=line.text,
         speaker=line.speaker,
-        told_at=wire.read_moment(line, "told_at"),
+        told_at=wire.read_time(line, "told_at"),
         uses=line.uses,
+        same_as=line.same_as,
     )

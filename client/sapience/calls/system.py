@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sapience import types, wire
 from sapience.calls import Call
 from sapience.calls.memory import SECONDS
+from sapience.dreams import Consolidation, DreamState
 from sapience.v1 import concept_pb2, controller_pb2, perception_pb2, reasoning_pb2
 
 
@@ -59,4 +60,17 @@ def _read_status(response: controller_pb2.StatusResponse) -> types.SystemStatus:
         paused=response.paused,
         cycles=response.cycles,
         started_at=wire.read_time(response, "started_at"),
+        consolidation=_read_consolidation(response.consolidation),
+    )
+
+
+def _read_consolidation(value: controller_pb2.ConsolidationStatus) -> Consolidation:
+    return Consolidation(
+        mode=value.mode,
+        begun=value.begun,
+        failed=value.failed,
+        namespace=value.namespace,
+        dream_id=value.dream_id,
+        state=wire.read_enum(DreamState, value.state),
+        error=value.error,
     )

@@ -24,51 +24,54 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from sapience.v1 import concept_pb2 as sapience_dot_v1_dot_concept__pb2
+from sapience.v1 import dream_pb2 as sapience_dot_v1_dot_dream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csapience/v1/controller.proto\x12\x0bsapience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sapience/v1/concept.proto\"\x0f\n\rStatusRequest\"\x8e\x01\n\x0eStatusResponse\x12,\n\x08services\x18\x01 \x03(\x0b\x32\x1a.sapience.v1.ServiceStatus\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x0e\n\x06\x63ycles\x18\x03 \x01(\x03\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\rServiceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12.\n\nchecked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x15WatchWorkspaceRequest\x12\x11\n\tafter_seq\x18\x01 \x01(\x03\"B\n\x16WatchWorkspaceResponse\x12(\n\x04item\x18\x01 \x01(\x0b\x32\x1a.sapience.v1.WorkspaceItem\"v\n\rWorkspaceItem\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0e\n\x06module\x18\x02 \x01(\t\x12\x10\n\x08salience\x18\x03 \x01(\x01\x12\x0c\n\x04text\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0e\n\x0cGoalsRequest\"1\n\rGoalsResponse\x12 \n\x05goals\x18\x01 \x03(\x0b\x32\x11.sapience.v1.Goal\"`\n\x04Goal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x11\n\tsatisfied\x18\x04 \x01(\x08\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\"#\n\x12SelfPromptsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\"?\n\x13SelfPromptsResponse\x12(\n\x07prompts\x18\x01 \x03(\x0b\x32\x17.sapience.v1.SelfPrompt\"o\n\nSelfPrompt\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x0bRunsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\".\n\x0cRunsResponse\x12\x1e\n\x04runs\x18\x01 \x03(\x0b\x32\x10.sapience.v1.Run\"\x0e\n\x0cPauseRequest\"\x0f\n\rPauseResponse\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse2\x85\x04\n\x11\x43ontrollerService\x12\x41\n\x06Status\x12\x1a.sapience.v1.StatusRequest\x1a\x1b.sapience.v1.StatusResponse\x12[\n\x0eWatchWorkspace\x12\".sapience.v1.WatchWorkspaceRequest\x1a#.sapience.v1.WatchWorkspaceResponse0\x01\x12>\n\x05Goals\x12\x19.sapience.v1.GoalsRequest\x1a\x1a.sapience.v1.GoalsResponse\x12P\n\x0bSelfPrompts\x12\x1f.sapience.v1.SelfPromptsRequest\x1a .sapience.v1.SelfPromptsResponse\x12;\n\x04Runs\x12\x18.sapience.v1.RunsRequest\x1a\x19.sapience.v1.RunsResponse\x12>\n\x05Pause\x12\x19.sapience.v1.PauseRequest\x1a\x1a.sapience.v1.PauseResponse\x12\x41\n\x06Resume\x12\x1a.sapience.v1.ResumeRequest\x1a\x1b.sapience.v1.ResumeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csapience/v1/controller.proto\x12\x0bsapience.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sapience/v1/concept.proto\x1a\x17sapience/v1/dream.proto\"\x0f\n\rStatusRequest\"\xc7\x01\n\x0eStatusResponse\x12,\n\x08services\x18\x01 \x03(\x0b\x32\x1a.sapience.v1.ServiceStatus\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\x0e\n\x06\x63ycles\x18\x03 \x01(\x03\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\rconsolidation\x18\x05 \x01(\x0b\x32 .sapience.v1.ConsolidationStatus\"\x9e\x01\n\x13\x43onsolidationStatus\x12\x0c\n\x04mode\x18\x01 \x01(\t\x12\r\n\x05\x62\x65gun\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x10\n\x08\x64ream_id\x18\x05 \x01(\t\x12&\n\x05state\x18\x06 \x01(\x0e\x32\x17.sapience.v1.DreamState\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"\x82\x01\n\rServiceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x12\n\nlatency_ms\x18\x03 \x01(\x01\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12.\n\nchecked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x15WatchWorkspaceRequest\x12\x11\n\tafter_seq\x18\x01 \x01(\x03\"B\n\x16WatchWorkspaceResponse\x12(\n\x04item\x18\x01 \x01(\x0b\x32\x1a.sapience.v1.WorkspaceItem\"v\n\rWorkspaceItem\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0e\n\x06module\x18\x02 \x01(\t\x12\x10\n\x08salience\x18\x03 \x01(\x01\x12\x0c\n\x04text\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0e\n\x0cGoalsRequest\"1\n\rGoalsResponse\x12 \n\x05goals\x18\x01 \x03(\x0b\x32\x11.sapience.v1.Goal\"`\n\x04Goal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x11\n\tsatisfied\x18\x04 \x01(\x08\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\"#\n\x12SelfPromptsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\"?\n\x13SelfPromptsResponse\x12(\n\x07prompts\x18\x01 \x03(\x0b\x32\x17.sapience.v1.SelfPrompt\"o\n\nSelfPrompt\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04goal\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x0bRunsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\".\n\x0cRunsResponse\x12\x1e\n\x04runs\x18\x01 \x03(\x0b\x32\x10.sapience.v1.Run\"\x0e\n\x0cPauseRequest\"\x0f\n\rPauseResponse\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse2\x85\x04\n\x11\x43ontrollerService\x12\x41\n\x06Status\x12\x1a.sapience.v1.StatusRequest\x1a\x1b.sapience.v1.StatusResponse\x12[\n\x0eWatchWorkspace\x12\".sapience.v1.WatchWorkspaceRequest\x1a#.sapience.v1.WatchWorkspaceResponse0\x01\x12>\n\x05Goals\x12\x19.sapience.v1.GoalsRequest\x1a\x1a.sapience.v1.GoalsResponse\x12P\n\x0bSelfPrompts\x12\x1f.sapience.v1.SelfPromptsRequest\x1a .sapience.v1.SelfPromptsResponse\x12;\n\x04Runs\x12\x18.sapience.v1.RunsRequest\x1a\x19.sapience.v1.RunsResponse\x12>\n\x05Pause\x12\x19.sapience.v1.PauseRequest\x1a\x1a.sapience.v1.PauseResponse\x12\x41\n\x06Resume\x12\x1a.sapience.v1.ResumeRequest\x1a\x1b.sapience.v1.ResumeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sapience.v1.controller_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATUSREQUEST']._serialized_start=105
-  _globals['_STATUSREQUEST']._serialized_end=120
-  _globals['_STATUSRESPONSE']._serialized_start=123
-  _globals['_STATUSRESPONSE']._serialized_end=265
-  _globals['_SERVICESTATUS']._serialized_start=268
-  _globals['_SERVICESTATUS']._serialized_end=398
-  _globals['_WATCHWORKSPACEREQUEST']._serialized_start=400
-  _globals['_WATCHWORKSPACEREQUEST']._serialized_end=442
-  _globals['_WATCHWORKSPACERESPONSE']._serialized_start=444
-  _globals['_WATCHWORKSPACERESPONSE']._serialized_end=510
-  _globals['_WORKSPACEITEM']._serialized_start=512
-  _globals['_WORKSPACEITEM']._serialized_end=630
-  _globals['_GOALSREQUEST']._serialized_start=632
-  _globals['_GOALSREQUEST']._serialized_end=646
-  _globals['_GOALSRESPONSE']._serialized_start=648
-  _globals['_GOALSRESPONSE']._serialized_end=697
-  _globals['_GOAL']._serialized_start=699
-  _globals['_GOAL']._serialized_end=795
-  _globals['_SELFPROMPTSREQUEST']._serialized_start=797
-  _globals['_SELFPROMPTSREQUEST']._serialized_end=832
-  _globals['_SELFPROMPTSRESPONSE']._serialized_start=834
-  _globals['_SELFPROMPTSRESPONSE']._serialized_end=897
-  _globals['_SELFPROMPT']._serialized_start=899
-  _globals['_SELFPROMPT']._serialized_end=1010
-  _globals['_RUNSREQUEST']._serialized_start=1012
-  _globals['_RUNSREQUEST']._serialized_end=1040
-  _globals['_RUNSRESPONSE']._serialized_start=1042
-  _globals['_RUNSRESPONSE']._serialized_end=1088
-  _globals['_PAUSEREQUEST']._serialized_start=1090
-  _globals['_PAUSEREQUEST']._serialized_end=1104
-  _globals['_PAUSERESPONSE']._serialized_start=1106
-  _globals['_PAUSERESPONSE']._serialized_end=1121
-  _globals['_RESUMEREQUEST']._serialized_start=1123
-  _globals['_RESUMEREQUEST']._serialized_end=1138
-  _globals['_RESUMERESPONSE']._serialized_start=1140
-  _globals['_RESUMERESPONSE']._serialized_end=1156
-  _globals['_CONTROLLERSERVICE']._serialized_start=1159
-  _globals['_CONTROLLERSERVICE']._serialized_end=1676
+  _globals['_STATUSREQUEST']._serialized_start=130
+  _globals['_STATUSREQUEST']._serialized_end=145
+  _globals['_STATUSRESPONSE']._serialized_start=148
+  _globals['_STATUSRESPONSE']._serialized_end=347
+  _globals['_CONSOLIDATIONSTATUS']._serialized_start=350
+  _globals['_CONSOLIDATIONSTATUS']._serialized_end=508
+  _globals['_SERVICESTATUS']._serialized_start=511
+  _globals['_SERVICESTATUS']._serialized_end=641
+  _globals['_WATCHWORKSPACEREQUEST']._serialized_start=643
+  _globals['_WATCHWORKSPACEREQUEST']._serialized_end=685
+  _globals['_WATCHWORKSPACERESPONSE']._serialized_start=687
+  _globals['_WATCHWORKSPACERESPONSE']._serialized_end=753
+  _globals['_WORKSPACEITEM']._serialized_start=755
+  _globals['_WORKSPACEITEM']._serialized_end=873
+  _globals['_GOALSREQUEST']._serialized_start=875
+  _globals['_GOALSREQUEST']._serialized_end=889
+  _globals['_GOALSRESPONSE']._serialized_start=891
+  _globals['_GOALSRESPONSE']._serialized_end=940
+  _globals['_GOAL']._serialized_start=942
+  _globals['_GOAL']._serialized_end=1038
+  _globals['_SELFPROMPTSREQUEST']._serialized_start=1040
+  _globals['_SELFPROMPTSREQUEST']._serialized_end=1075
+  _globals['_SELFPROMPTSRESPONSE']._serialized_start=1077
+  _globals['_SELFPROMPTSRESPONSE']._serialized_end=1140
+  _globals['_SELFPROMPT']._serialized_start=1142
+  _globals['_SELFPROMPT']._serialized_end=1253
+  _globals['_RUNSREQUEST']._serialized_start=1255
+  _globals['_RUNSREQUEST']._serialized_end=1283
+  _globals['_RUNSRESPONSE']._serialized_start=1285
+  _globals['_RUNSRESPONSE']._serialized_end=1331
+  _globals['_PAUSEREQUEST']._serialized_start=1333
+  _globals['_PAUSEREQUEST']._serialized_end=1347
+  _globals['_PAUSERESPONSE']._serialized_start=1349
+  _globals['_PAUSERESPONSE']._serialized_end=1364
+  _globals['_RESUMEREQUEST']._serialized_start=1366
+  _globals['_RESUMEREQUEST']._serialized_end=1381
+  _globals['_RESUMERESPONSE']._serialized_start=1383
+  _globals['_RESUMERESPONSE']._serialized_end=1399
+  _globals['_CONTROLLERSERVICE']._serialized_start=1402
+  _globals['_CONTROLLERSERVICE']._serialized_end=1919
 # @@protoc_insertion_point(module_scope)

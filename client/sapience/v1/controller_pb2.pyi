@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from sapience.v1 import concept_pb2 as _concept_pb2
+from sapience.v1 import dream_pb2 as _dream_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -47,6 +48,7 @@ class StatusResponse(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     CYCLES_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    CONSOLIDATION_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
     """True while it does not act on its own."""
     cycles: _builtins.int
@@ -59,6 +61,10 @@ class StatusResponse(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
 
+    @_builtins.property
+    def consolidation(self) -> Global___ConsolidationStatus:
+        """The Dreams that it lets begin by themselves."""
+
     def __init__(
         self,
         *,
@@ -66,14 +72,61 @@ class StatusResponse(_message.Message):
         paused: _builtins.bool = ...,
         cycles: _builtins.int = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        consolidation: Global___ConsolidationStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consolidation", b"consolidation", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycles", b"cycles", "paused", b"paused", "services", b"services", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consolidation", b"consolidation", "cycles", b"cycles", "paused", b"paused", "services", b"services", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
+
+@_typing.final
+class ConsolidationStatus(_message.Message):
+    """Dreams that begin by themselves, when a namespace is at rest and enough is new in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    BEGUN_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    DREAM_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """"off", "propose" (a Dream waits for approval) or "automatic" (its changes are applied)."""
+    begun: _builtins.int
+    """How many it has begun since it started."""
+    failed: _builtins.int
+    """How many of them failed, or could not be begun."""
+    namespace: _builtins.str
+    """The namespace of the last one; empty where there was none."""
+    dream_id: _builtins.str
+    """The last one; `GetDream` of memory shows it."""
+    state: _dream_pb2.DreamState.ValueType
+    """How far that was when it was last seen."""
+    error: _builtins.str
+    """For people: what went wrong last; empty while nothing is."""
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        begun: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        namespace: _builtins.str = ...,
+        dream_id: _builtins.str = ...,
+        state: _dream_pb2.DreamState.ValueType = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun", b"begun", "dream_id", b"dream_id", "error", b"error", "failed", b"failed", "mode", b"mode", "namespace", b"namespace", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsolidationStatus: _TypeAlias = ConsolidationStatus  # noqa: Y015
 
 @_typing.final
 class ServiceStatus(_message.Message):

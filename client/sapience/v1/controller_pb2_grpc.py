@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ControllerServiceStub:
-    """Watches the other services and acts when they are idle.
+    """Watches the other services, and lets memory dream when it is at rest.
     """
 
     def __init__(self, channel):
@@ -73,7 +73,7 @@ class ControllerServiceStub:
 
 
 class ControllerServiceServicer:
-    """Watches the other services and acts when they are idle.
+    """Watches the other services, and lets memory dream when it is at rest.
     """
 
     def Status(self, request, context):
@@ -172,7 +172,7 @@ def add_ControllerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ControllerService:
-    """Watches the other services and acts when they are idle.
+    """Watches the other services, and lets memory dream when it is at rest.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ControllerServiceStub:
-    """Watches the other services and acts when they are idle."""
+    """Watches the other services, and lets memory dream when it is at rest."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -50,7 +50,7 @@ class ControllerServiceStub:
 
 @_typing.type_check_only
 class ControllerServiceAsyncStub(ControllerServiceStub):
-    """Watches the other services and acts when they are idle."""
+    """Watches the other services, and lets memory dream when it is at rest."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Status: _aio.UnaryUnaryMultiCallable[_controller_pb2.StatusRequest, _controller_pb2.StatusResponse]  # type: ignore[assignment]
@@ -69,7 +69,7 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     """Acts on its own again."""
 
 class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Watches the other services and acts when they are idle."""
+    """Watches the other services, and lets memory dream when it is at rest."""
 
     @_abc_1.abstractmethod
     def Status(

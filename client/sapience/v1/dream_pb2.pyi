@@ -40,6 +40,14 @@ class _DreamKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DreamKind.V
     """Which questions were answered from evidence, by what they ask for: an Episode of kind DREAM."""
     DREAM_KIND_STRENGTHENING: _DreamKind.ValueType  # 5
     """Episodes that are cited together again and again: they are retained longer."""
+    DREAM_KIND_ALIASES: _DreamKind.ValueType  # 6
+    """Names that mean the same: their Entities are merged, which rewrites nothing. In an automatic Dream a merge that is
+    not certain is a finding.
+    """
+    DREAM_KIND_FACTS: _DreamKind.ValueType  # 7
+    """Facts that a language model reads in Episodes: only where SAPIENCE_DREAM_EXTRACTOR names one. Each quotes its
+    Episode, is trusted less than what rules read, and waits for approval like any other change.
+    """
 
 class DreamKind(_DreamKind, metaclass=_DreamKindEnumTypeWrapper):
     """What a Dream looks for."""
@@ -56,6 +64,14 @@ DREAM_KIND_PROCEDURES: DreamKind.ValueType  # 4
 """Which questions were answered from evidence, by what they ask for: an Episode of kind DREAM."""
 DREAM_KIND_STRENGTHENING: DreamKind.ValueType  # 5
 """Episodes that are cited together again and again: they are retained longer."""
+DREAM_KIND_ALIASES: DreamKind.ValueType  # 6
+"""Names that mean the same: their Entities are merged, which rewrites nothing. In an automatic Dream a merge that is
+not certain is a finding.
+"""
+DREAM_KIND_FACTS: DreamKind.ValueType  # 7
+"""Facts that a language model reads in Episodes: only where SAPIENCE_DREAM_EXTRACTOR names one. Each quotes its
+Episode, is trusted less than what rules read, and waits for approval like any other change.
+"""
 Global___DreamKind: _TypeAlias = DreamKind  # noqa: Y015
 
 class _DreamState:
@@ -159,10 +175,15 @@ class DreamBudget(_message.Message):
     EPISODES_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     WALL_FIELD_NUMBER: _builtins.int
+    READINGS_FIELD_NUMBER: _builtins.int
     episodes: _builtins.int
     """How many Episodes it reads: 0 means 20,000; at most 100,000. Where there are more, the next Dream goes on from there."""
     changes: _builtins.int
     """How many changes it proposes: 0 means 500; at most 10,000. The surest of each kind come first."""
+    readings: _builtins.int
+    """How many Episodes a language model reads, for DREAM_KIND_FACTS: 0 means 16; at most 10,000. It stops at half of
+    `wall`; the next Dream goes on from there.
+    """
     @_builtins.property
     def wall(self) -> _duration_pb2.Duration:
         """How long it may read and think: absent means a minute; at most an hour. Changes that are approved are applied
@@ -175,10 +196,11 @@ class DreamBudget(_message.Message):
         episodes: _builtins.int = ...,
         changes: _builtins.int = ...,
         wall: _duration_pb2.Duration | None = ...,
+        readings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wall", b"wall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "episodes", b"episodes", "wall", b"wall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "episodes", b"episodes", "readings", b"readings", "wall", b"wall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,6 +225,7 @@ class Dream(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     namespace: _builtins.str
@@ -221,6 +244,8 @@ class Dream(_message.Message):
     """One line for people: what its budget left out, or why it failed."""
     version: _builtins.int
     """Counts its states; a watcher resumes with the last one it saw."""
+    told: _builtins.int
+    """How many Episodes the namespace had when it began."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DreamKind.ValueType]:
         """What it looks for."""
@@ -253,10 +278,11 @@ class Dream(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         version: _builtins.int = ...,
+        told: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "budget", b"budget", "done", b"done", "ended_at", b"ended_at", "episodes", b"episodes", "id", b"id", "kinds", b"kinds", "message", b"message", "namespace", b"namespace", "started_at", b"started_at", "state", b"state", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "budget", b"budget", "done", b"done", "ended_at", b"ended_at", "episodes", b"episodes", "id", b"id", "kinds", b"kinds", "message", b"message", "namespace", b"namespace", "started_at", b"started_at", "state", b"state", "told", b"told", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +312,8 @@ class DiffLine(_message.Message):
         """It leaves the index, and stays whole."""
         SIGN_STRENGTHENED: DiffLine._Sign.ValueType  # 4
         """It is counted as used more often."""
+        SIGN_MERGED: DiffLine._Sign.ValueType  # 5
+        """It is a name, and means the same as `same_as` from then on."""
 
     class Sign(_Sign, metaclass=_SignEnumTypeWrapper):
         """What becomes of it."""
@@ -300,6 +328,8 @@ class DiffLine(_message.Message):
     """It leaves the index, and stays whole."""
     SIGN_STRENGTHENED: DiffLine.Sign.ValueType  # 4
     """It is counted as used more often."""
+    SIGN_MERGED: DiffLine.Sign.ValueType  # 5
+    """It is a name, and means the same as `same_as` from then on."""
 
     SIGN_FIELD_NUMBER: _builtins.int
     EPISODE_ID_FIELD_NUMBER: _builtins.int
@@ -308,10 +338,11 @@ class DiffLine(_message.Message):
     SPEAKER_FIELD_NUMBER: _builtins.int
     TOLD_AT_FIELD_NUMBER: _builtins.int
     USES_FIELD_NUMBER: _builtins.int
+    SAME_AS_FIELD_NUMBER: _builtins.int
     sign: Global___DiffLine.Sign.ValueType
     """What becomes of it."""
     episode_id: _builtins.str
-    """The Episode; for one that is to be added, the id that it will have. Empty where it is a Fact."""
+    """The Episode; for one that is to be added, the id that it will have. Empty where it is a Fact or a name."""
     fact_id: _builtins.str
     """The Fact; empty where it is an Episode."""
     text: _builtins.str
@@ -320,9 +351,11 @@ class DiffLine(_message.Message):
     """Who said it; may be empty."""
     uses: _builtins.int
     """How many uses are added; for SIGN_STRENGTHENED."""
+    same_as: _builtins.str
+    """The name that is shown for both; for SIGN_MERGED, and where a finding says that two names may be one."""
     @_builtins.property
     def told_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was told."""
+        """When it was told; absent for a name."""
 
     def __init__(
         self,
@@ -334,10 +367,11 @@ class DiffLine(_message.Message):
         speaker: _builtins.str = ...,
         told_at: _timestamp_pb2.Timestamp | None = ...,
         uses: _builtins.int = ...,
+        same_as: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["told_at", b"told_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_id", b"episode_id", "fact_id", b"fact_id", "sign", b"sign", "speaker", b"speaker", "text", b"text", "told_at", b"told_at", "uses", b"uses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["episode_id", b"episode_id", "fact_id", b"fact_id", "same_as", b"same_as", "sign", b"sign", "speaker", b"speaker", "text", b"text", "told_at", b"told_at", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -406,7 +440,7 @@ class DreamRequest(_message.Message):
     """True to apply what it proposes at once; else it waits for ApproveDream."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___DreamKind.ValueType]:
-        """What to look for; empty means every kind."""
+        """What to look for; empty means every kind that can be: FACTS where a language model is set up for it."""
 
     @_builtins.property
     def budget(self) -> Global___DreamBudget:

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.nouns import SourceKind
 from memory.record import rows
-from memory.record.neo4j.statements import Statements
+from memory.record.neo4j.statements import THESE, Statements
 from memory.record.transaction import Going, Held
 
 
@@ -23,10 +23,10 @@ class Deleting(Statements):
                 values[column] = wanted
         if episode_ids:
             clauses.append("e.id IN $ids")
-        hint = "USING INDEX e:Episode(id)" if episode_ids else ""
+        hint = "USING INDEX SEEK e:Episode(id)" if episode_ids else ""
         query = f"MATCH (e:Episode) {hint} WHERE {' AND '.join(clauses)} RETURN e.id AS id ORDER BY id"
         episodes = self._ids(query, **values)
-        of_them = "USING INDEX e:Episode(id) WHERE e.id IN $ids RETURN x.id AS id ORDER BY id"
+        of_them = "USING INDEX SEEK e:Episode(id) WHERE e.id IN $ids RETURN x.id AS id ORDER BY id"
         concepts = self._ids(f"MATCH (e:Episode)-[:HAS]->(x:Concept) {of_them}", ids=episodes)
         told = self._ids(f"MATCH (e:Episode)<-[:EVIDENCE]-(x:Fact) {of_them}", ids=episodes)
         same = (
@@ -66,7 +66,7 @@ class Deleting(Statements):
             terms=[list(one) for one in sorted(terms.items())],
         )
         self._do(
-            "MATCH (e:Episode) WHERE e.id IN $ids WITH e.speaker AS name, count(*) AS gone "
+            f"{THESE} WITH e.speaker AS name, count(*) AS gone "
             "MATCH (s:Speaker {namespace: $key, name: name}) SET s.episodes = s.episodes - gone "
             "WITH s WHERE s.episodes = 0 DELETE s",
             key=key,
@@ -74,7 +74,7 @@ class Deleting(Statements):
         )
         query = "MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) WHERE f.id IN $ids RETURN DISTINCT x.normalised AS id"
         named = self._ids(query, ids=list(going.facts))
-        theirs = "USING INDEX e:Episode(id) WHERE e.id IN $ids"
+        theirs = "USING INDEX SEEK e:Episode(id) WHERE e.id IN $ids"
         query = f"MATCH (e:Episode)-[:MENTIONS]->(x:Entity) {theirs} RETURN DISTINCT x.normalised AS id"
         named += self._ids(query, ids=episodes)
         self._do("MATCH (f:Fact) WHERE f.id IN $ids DETACH DELETE f", ids=list(going.facts))
@@ -83,7 +83,7 @@ class Deleting(Statements):
         of_dreams = "(e:Episode)-[:HAS]->(n:Concept) WHERE e.id IN $ids AND e.kind = $kind"
         dreamt = self._count(of_dreams, ids=episodes, kind=int(SourceKind.DREAM))
         self._do(these + "DETACH DELETE c", key=key, ids=concepts)
-        self._do("MATCH (e:Episode) WHERE e.id IN $ids DETACH DELETE e", ids=episodes)
+        self._do(f"{THESE} DETACH DELETE e", ids=episodes)
         self._do(
             "MATCH (n:Namespace {name: $name}) "
             "SET n.episodes = n.episodes - $episodes, n.concepts = n.concepts - $concepts, "

@@ -29,7 +29,7 @@ class Dreams(Statements):
 
     def derived(self, held: Held, episode_ids: Sequence[str]) -> list[str]:
         query = """
-            MATCH (s:Episode) WHERE s.id IN $ids AND s.namespace = $key
+            MATCH (s:Episode) USING INDEX SEEK s:Episode(id) WHERE s.id IN $ids AND s.namespace = $key
             MATCH (s)<-[:DERIVED_FROM*1..]-(e:Episode) WHERE NOT e.id IN $ids
             RETURN DISTINCT e.id AS id ORDER BY id
         """
@@ -37,7 +37,7 @@ class Dreams(Statements):
 
     def sources(self, held: Held, episode_ids: Sequence[str]) -> list[tuple[str, str]]:
         query = """
-            MATCH (e:Episode)-[:DERIVED_FROM]->(s:Episode) USING INDEX e:Episode(id)
+            MATCH (e:Episode)-[:DERIVED_FROM]->(s:Episode) USING INDEX SEEK e:Episode(id)
             WHERE e.id IN $ids AND e.namespace = $key
             RETURN e.id AS episode, s.id AS source ORDER BY episode, source
         """

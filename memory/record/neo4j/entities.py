@@ -12,6 +12,7 @@ from memory.record import rows
 from memory.record.entity_steps import Tally
 from memory.record.neo4j.episodes import PLAIN
 from memory.record.neo4j.facts import Facts
+from memory.record.neo4j.statements import THESE
 from memory.record.transaction import Held
 
 _MERGE = """
@@ -51,7 +52,7 @@ class Entities(Facts):
 
     def write_mentions(self, held: Held, version: int, mentions: Mapping[str, Sequence[NewMention]]) -> None:
         ids = list(mentions)
-        these = "USING INDEX e:Episode(id) WHERE e.id IN $ids"
+        these = "USING INDEX SEEK e:Episode(id) WHERE e.id IN $ids"
         query = f"MATCH (e:Episode)-[:MENTIONS]->(x:Entity) {these} RETURN DISTINCT x.normalised AS id"
         before = self._ids(query, ids=ids)
         if before:
@@ -76,7 +77,11 @@ class Entities(Facts):
             key=held.key,
             mentions=[[*place, kind] for place, kind in placed.items()],
         )
-        self._do("MATCH (e:Episode) WHERE e.id IN $ids SET e.extractor = $version", ids=ids, version=version)
+        self._do(
+            f"{THESE} SET e.extractor = $version",
+            ids=ids,
+            version=version,
+        )
         if before:
             self._drop_unnamed(held.key, before)
 
@@ -84,6 +89,13 @@ class Entities(Facts):
         query = "MATCH (x:Entity {namespace: $key, normalised: $normalised}) RETURN x.id AS id, x.name AS name"
         row = self._one(query, key=held.key, normalised=normalised_name(name))
         return None if row is None else Entity(row["id"], row["name"])
+
+    def entities_by_id(self, held: Held, ids: Sequence[str]) -> list[Entity]:
+        query = """
+            MATCH (x:Entity) USING INDEX x:Entity(id) WHERE x.id IN $ids AND x.namespace = $key
+            RETURN x.id AS id, x.name AS name ORDER BY id
+        """
+        return [Entity(row["id"], row["name"]) for row in self._all(query, ids=list(ids), key=held.key)]
 
     def make_entity(self, held: Held, name: str) -> Entity:
         (made,) = self._make_entities(held, {normalised_name(name): name}).values()
@@ -102,12 +114,12 @@ class Entities(Facts):
         query = """
             UNWIND range(0, size($groups) - 1) AS place
             CALL (place) {
-                MATCH (x:Entity)<-[m:MENTIONS]-(e) USING INDEX x:Entity(id)
+                MATCH (x:Entity)<-[m:MENTIONS]-(e) USING INDEX SEEK x:Entity(id)
                 WHERE x.id IN $groups[place] AND e.told_at <= $told AND e.seq <= $seq
                 RETURN count(DISTINCT e) AS episodes, collect(m.kind) AS kinds
             }
             CALL (place) {
-                MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f) USING INDEX x:Entity(id)
+                MATCH (x:Entity)<-[:SUBJECT|OBJECT]-(f) USING INDEX SEEK x:Entity(id)
                 WHERE x.id IN $groups[place] AND f.told_at <= $told_by AND f.seq <= $seq
                 RETURN count(DISTINCT f) AS facts
             }
@@ -123,7 +135,7 @@ class Entities(Facts):
     ) -> list[Mention]:
         later = "AND e.told_at >= $after_at AND (e.told_at <> $after_at OR e.id > $after_id)" if after else ""
         query = f"""
-            MATCH (x:Entity)<-[m:MENTIONS]-(e) USING INDEX x:Entity(id)
+            MATCH (x:Entity)<-[m:MENTIONS]-(e) USING INDEX SEEK x:Entity(id)
             WHERE x.id IN $ids AND e.told_at <= $told AND e.seq <= $seq {later}
             WITH e, collect([m.start_byte, m.end_byte]) AS spans
             RETURN e, spans ORDER BY e.told_at, e.id LIMIT $limit
@@ -143,7 +155,7 @@ class Entities(Facts):
 
     def mentioned_in(self, held: Held, episode_ids: Sequence[str]) -> list[tuple[str, Entity]]:
         query = """
-            MATCH (e:Episode)-[:MENTIONS]->(x:Entity) USING INDEX e:Episode(id)
+            MATCH (e:Episode)-[:MENTIONS]->(x:Entity) USING INDEX SEEK e:Episode(id)
             WHERE e.id IN $ids AND e.namespace = $key
             WITH DISTINCT e, x
             RETURN collect([e.id, x.id, x.name]) AS found

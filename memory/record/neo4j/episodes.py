@@ -15,8 +15,9 @@ from core.nouns import (
     Space,
     StoredConcept,
 )
+from core.windows import EpisodeColumns, Windows, windows_of
 from memory.record import rows
-from memory.record.neo4j.statements import Statements, from_list
+from memory.record.neo4j.statements import OURS, THESE, Statements, from_list
 from memory.record.transaction import Commit, Held
 
 _CONCEPT = """
@@ -43,7 +44,10 @@ class Episodes(Statements):
     def taken(self, episode_ids: Sequence[str]) -> str | None:
         if not episode_ids:
             return None
-        row = self._one("MATCH (e:Episode) WHERE e.id IN $ids RETURN e.id AS id LIMIT 1", ids=list(episode_ids))
+        row = self._one(
+            f"{THESE} RETURN e.id AS id LIMIT 1",
+            ids=list(episode_ids),
+        )
         return None if row is None else str(row["id"])
 
     def write_episodes(self, held: Held, space: Space, fresh: Sequence[rows.FreshEpisode], commit: Commit) -> None:
@@ -104,18 +108,30 @@ class Episodes(Statements):
         )
 
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
-        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key RETURN e"
+        query = f"{OURS} RETURN e"
         return self._episodes(held, query, ids=list(ids))
 
-    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> Windows:
+        # Each Episode comes once, however many windows it stands in.
         query = f"""
-            MATCH (m:Episode) WHERE m.id IN $ids AND m.namespace = $key
+            MATCH (m:Episode) USING INDEX SEEK m:Episode(id) WHERE m.id IN $ids AND m.namespace = $key
             CALL (m) {{{_beside("<", "DESC")} RETURN collect(n) AS earlier }}
             CALL (m) {{{_beside(">", "ASC")} RETURN collect(n) AS later }}
-            RETURN m.id AS id, reverse(earlier) + [m] + later AS near
+            WITH m, reverse(earlier) + [m] + later AS near
+            WITH collect({{centre: m.id, near: [n IN near | n.id]}}) AS windows, collect(near) AS all
+            UNWIND all AS near UNWIND near AS n
+            WITH DISTINCT windows, n ORDER BY n.id
+            RETURN windows, collect(n) AS told
         """
-        found = self._all(query, ids=list(episode_ids), key=held.key, radius=radius)
-        return {row["id"]: [rows.episode_from(held.name, PLAIN | dict(node)) for node in row["near"]] for row in found}
+        row = self._one(query, ids=list(episode_ids), key=held.key, radius=radius)
+        if row is None:
+            return windows_of(EpisodeColumns(held.name), (), (), ())
+        told: list[dict[str, Any]] = [PLAIN | dict(node) for node in row["told"]]
+        columns: list[list[Any]] = [[one[column] for one in told] for column in rows.EPISODE_COLUMNS]
+        windows = [one["near"] for one in row["windows"]]
+        return windows_of(
+            EpisodeColumns(held.name, *columns), columns[0], windows, [one["centre"] for one in row["windows"]]
+        )
 
     def timeline(
         self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
@@ -161,14 +177,16 @@ class Episodes(Statements):
 
     def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
         query = f"""
-            MATCH (told:Episode)-[:HAS]->(c:Concept) WHERE told.id IN $ids AND told.namespace = $key
+            MATCH (told:Episode)-[:HAS]->(c:Concept) USING INDEX SEEK told:Episode(id)
+            WHERE told.id IN $ids AND told.namespace = $key
             {_CONCEPT} ORDER BY ordinal
         """
         return self._concepts(held, query, episode_ids)
 
     def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
         query = """
-            MATCH (e:Episode)-[:HAS]->(c:Concept) WHERE e.id IN $ids AND e.namespace = $key
+            MATCH (e:Episode)-[:HAS]->(c:Concept) USING INDEX SEEK e:Episode(id)
+            WHERE e.id IN $ids AND e.namespace = $key
             RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
                    c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights,
                    c.vector AS vector, e.id AS episode_id

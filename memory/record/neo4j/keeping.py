@@ -13,6 +13,7 @@ from core.nouns import (
 )
 from memory.record import rows
 from memory.record.neo4j.episodes import PLAIN, Episodes
+from memory.record.neo4j.statements import OURS, THESE
 from memory.record.transaction import Held
 
 
@@ -21,7 +22,7 @@ class KeptEpisodes(Episodes):
 
     def set_archived(self, held: Held, episode_ids: Sequence[str], seq: int) -> None:
         # A property that is null is not there: the index holds archived Episodes only.
-        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key SET e.archived_seq = $seq"
+        query = f"{OURS} SET e.archived_seq = $seq"
         self._do(query, ids=list(episode_ids), key=held.key, seq=seq or None)
 
     def archived_after(self, held: Held, after: tuple[int, str], seq: int, limit: int) -> list[Episode]:
@@ -34,7 +35,7 @@ class KeptEpisodes(Episodes):
         return self._episodes(held, query, seq=seq, after=after[0], id=after[1], limit=limit)
 
     def keepings(self, held: Held, episode_ids: Sequence[str]) -> list[Keeping]:
-        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key RETURN e"
+        query = f"{OURS} RETURN e"
         found: list[dict[str, Any]] = [
             PLAIN | dict(row["e"]) for row in self._all(query, ids=list(episode_ids), key=held.key)
         ]
@@ -44,7 +45,7 @@ class KeptEpisodes(Episodes):
         # `held` is there with `holds`, and indexed: an index on a list finds whole lists only.
         start = "MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, held) WHERE e.held = true"
         if episode_ids is not None:
-            start = "MATCH (e:Episode) USING INDEX e:Episode(id) WHERE e.id IN $ids AND e.held = true"
+            start = f"{THESE} AND e.held = true"
         query = f"{start} AND e.namespace = $key RETURN e.id AS id, e.holds AS holds ORDER BY id LIMIT 1"
         row = self._one(query, key=held.key, ids=list(episode_ids or ()))
         return None if row is None else (row["id"], min(row["holds"]))
@@ -52,8 +53,7 @@ class KeptEpisodes(Episodes):
     def set_hold(self, held: Held, episode_ids: Sequence[str], hold: str, release: bool) -> int:
         left = "[one IN e.holds WHERE one <> $hold]" if release else "coalesce(e.holds, []) + [$hold]"
         query = f"""
-            MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key
-              AND ($hold IN coalesce(e.holds, [])) = $release
+            {OURS} AND ($hold IN coalesce(e.holds, [])) = $release
             WITH e, {left} AS holds
             SET e.holds = CASE WHEN size(holds) > 0 THEN holds END, e.held = CASE WHEN size(holds) > 0 THEN true END
             RETURN e.id AS id
@@ -61,7 +61,7 @@ class KeptEpisodes(Episodes):
         return len(self._ids(query, ids=list(episode_ids), key=held.key, hold=hold, release=release))
 
     def set_expiry(self, held: Held, episode_ids: Sequence[str], expires_at: int | None, expiry: Expiry) -> None:
-        query = "MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key SET e.expires_at = $at, e.expiry = $expiry"
+        query = f"{OURS} SET e.expires_at = $at, e.expiry = $expiry"
         self._do(query, ids=list(episode_ids), key=held.key, at=expires_at, expiry=int(expiry))
 
     def time_to_live(self, held: Held) -> TimeToLive | None:

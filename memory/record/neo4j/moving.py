@@ -9,6 +9,7 @@ from core.moving import Audit, StoredNamespace
 from core.nouns import Expiry, Fact, RelationPolicy, Space, TimeToLive
 from memory.record import rows
 from memory.record.neo4j.facts import FACT, Facts
+from memory.record.neo4j.statements import OURS
 from memory.record.tombstones import Buried
 from memory.record.transaction import Commit, Held
 
@@ -91,9 +92,7 @@ class Moving(Facts):
         )
 
     def ordinals(self, held: Held, episode_ids: Sequence[str]) -> dict[str, int]:
-        query = """
-            MATCH (e:Episode) WHERE e.id IN $ids AND e.namespace = $key RETURN e.id AS id, e.ordinal AS ordinal
-        """
+        query = f"{OURS} RETURN e.id AS id, e.ordinal AS ordinal"
         found = self._all(query, ids=list(episode_ids), key=held.key)
         return {row["id"]: row["ordinal"] for row in found}
 

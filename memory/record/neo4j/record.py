@@ -14,6 +14,7 @@ is what they are in Cypher.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import neo4j
@@ -55,6 +56,10 @@ class _Neo4jStore:
     def read(self, work: Callable[[Transaction], _T]) -> _T:
         with self._server.session() as session:
             return session.execute_read(lambda tx: work(_Neo4jTransaction(tx)))
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """No more than each read by itself: a transaction here reads what others commit meanwhile."""
+        return nullcontext()
 
     def write(self, work: Callable[[Transaction], _T]) -> _T:
         def locked(tx: neo4j.ManagedTransaction) -> _T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from memory.record.neo4j.statements import Statements
+from memory.record.neo4j.statements import OURS, Statements
 from memory.record.tombstones import Buried, Mark
 from memory.record.transaction import Held
 
@@ -21,7 +21,7 @@ class Tombstones(Statements):
         # Two properties are asked for, so that the index over both is used.
         match = "MATCH (e:Episode) WHERE e.namespace = $key AND e.identity IS NOT NULL"
         if episode_ids is not None:
-            match = "MATCH (e:Episode) USING INDEX e:Episode(id) WHERE e.id IN $ids AND e.namespace = $key"
+            match = OURS
         query = f"{match} RETURN e.id AS id, e.identity AS identity"
         for row in self._all(query, key=held.key, ids=list(episode_ids or ())):
             yield row["id"], row["identity"]

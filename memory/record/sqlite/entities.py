@@ -59,6 +59,10 @@ class Entities(Facts):
         key = self._known_entity(held, name)
         return None if key is None else self._entity_of(key)
 
+    def entities_by_id(self, held: Held, ids: Sequence[str]) -> list[Entity]:
+        query = f"SELECT id, name FROM entity WHERE +namespace = ? AND id IN {GIVEN} ORDER BY id"
+        return [Entity(*row) for row in self._db.execute(query, (held.key, json.dumps(list(ids))))]
+
     def make_entity(self, held: Held, name: str) -> Entity:
         return self._entity_of(self._entity(held, name))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from core.nouns import (
     AsOf,
@@ -14,6 +15,7 @@ from core.nouns import (
     Space,
     StoredConcept,
 )
+from core.windows import EpisodeColumns, Windows, windows_of
 from memory.record import rows
 from memory.record.sqlite.statements import GIVEN, Statements
 from memory.record.transaction import Commit, Held
@@ -26,8 +28,9 @@ _CONCEPT = """
 
 # All windows by one statement: for each centre, its neighbours on either side are a short walk along the index by
 # place. One statement for each of them would hand the interpreter back and forth twice as often as there are centres.
-_NEAR = """
-    SELECT key FROM (
+# The limit keeps a side's rows in its order, which is that of the list.
+_SIDE = """
+    SELECT group_concat(key) FROM (
         SELECT n.key FROM episode n
         WHERE n.namespace = c.namespace AND n.source_name = c.source_name AND n.conversation = c.conversation
           AND n.conversation != '' AND (n.position, n.seq, n.ordinal) {0} (c.position, c.seq, c.ordinal)
@@ -35,16 +38,18 @@ _NEAR = """
     )
 """
 _WINDOW = f"""
-    SELECT c.id AS centre, e.* FROM episode c JOIN episode e ON e.key IN (
-        SELECT c.key UNION ALL {_NEAR.format("<", "DESC")} UNION ALL {_NEAR.format(">", "ASC")}
-    )
+    SELECT c.key, ({_SIDE.format("<", "DESC")}), ({_SIDE.format(">", "ASC")}) FROM episode c
     WHERE +c.namespace = :namespace AND c.id IN (SELECT value FROM json_each(:ids))
-    ORDER BY c.key, e.position, e.seq, e.ordinal
 """
 
 
 class Episodes(Statements):
     """The part of `Transaction` about Episodes and Concepts."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__(db)
+        self._keys: dict[tuple[int, str], int] = {}
+        """Of Episodes whose windows were read, by namespace and id: in a snapshot their Concepts are asked for next."""
 
     def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
         query = f"SELECT identity, id, seq FROM episode WHERE namespace = ? AND identity IN {GIVEN}"
@@ -83,15 +88,17 @@ class Episodes(Statements):
             ],
         )
         terms = rows.term_counts(rows.counted_terms(fresh))
-        self._db.executemany(
-            "INSERT INTO term (namespace, term, df) VALUES (?, ?, ?) "
+        self._insert_many(
+            "term",
+            ("namespace", "term", "df"),
+            [(held.key, term, df) for term, df in terms.items()],
             "ON CONFLICT (namespace, term) DO UPDATE SET df = df + excluded.df",
-            ((held.key, term, df) for term, df in sorted(terms.items())),
         )
-        self._db.executemany(
-            "INSERT INTO speaker (namespace, name, episodes) VALUES (?, ?, ?) "
+        self._insert_many(
+            "speaker",
+            ("namespace", "name", "episodes"),
+            [(held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()],
             "ON CONFLICT (namespace, name) DO UPDATE SET episodes = episodes + excluded.episodes",
-            ((held.key, name, episodes) for name, episodes in rows.speaker_counts(fresh).items()),
         )
         self._db.execute(
             "UPDATE namespace SET space = ?, episodes = episodes + ?, concepts = concepts + ?, dreamt = dreamt + ? "
@@ -108,15 +115,17 @@ class Episodes(Statements):
     def episodes(self, held: Held, ids: Sequence[str]) -> list[Episode]:
         return [rows.episode_from(held.name, row) for row in self._episode_rows(held, ids)]
 
-    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> dict[str, list[Episode]]:
-        made: dict[int, Episode] = {}  # windows overlap: an Episode is made once
-        windows: dict[str, list[Episode]] = {}
-        for row in self._db.execute(_WINDOW, {"namespace": held.key, "ids": json.dumps(episode_ids), "radius": radius}):
-            episode = made.get(row["key"])
-            if episode is None:
-                episode = made[row["key"]] = rows.episode_from(held.name, row)
-            windows.setdefault(row["centre"], []).append(episode)
-        return windows
+    def window(self, held: Held, episode_ids: Sequence[str], radius: int) -> Windows:
+        windows, centres = [], []
+        asked = {"namespace": held.key, "ids": json.dumps(episode_ids), "radius": radius}
+        for centre, earlier, later in self._db.execute(_WINDOW, asked):
+            centres.append(centre)
+            windows.append([*reversed(_keys(earlier)), centre, *_keys(later)])
+        keys = json.dumps(sorted(set(chain.from_iterable(windows))))
+        query = f"SELECT key, {', '.join(rows.EPISODE_COLUMNS)} FROM episode WHERE key IN {GIVEN} ORDER BY id"
+        own, *columns = zip(*self._db.execute(query, (keys,)), strict=True) if windows else ((), ())
+        self._keys.update(((held.key, id_), key) for id_, key in zip(columns[0], own, strict=True))
+        return windows_of(EpisodeColumns(held.name, *columns), own, windows, centres)
 
     def timeline(
         self, held: Held, where: EpisodeFilter, as_of: AsOf, limit: int, after: tuple[int, str] | None
@@ -156,12 +165,15 @@ class Episodes(Statements):
         return self._concepts(held, query, episode_ids)
 
     def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
+        keys = self._keys_of(held, episode_ids)
         query = f"""
-            SELECT e.id, c.id, c.ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
-            FROM concept c JOIN episode e ON e.key = c.episode
-            WHERE +e.namespace = ? AND e.id IN {GIVEN} ORDER BY e.id, c.ordinal
+            SELECT episode, id, ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
+            FROM concept WHERE episode IN {GIVEN} ORDER BY episode, ordinal
         """
-        found = self._db.execute(query, (held.key, json.dumps(episode_ids))).fetchall()
+        of_key: dict[int, list[sqlite3.Row]] = {}
+        for row in self._db.execute(query, (json.dumps(sorted(keys.values())),)):
+            of_key.setdefault(row["episode"], []).append(row)
+        found = [(episode_id, *row[1:]) for episode_id in sorted(keys) for row in of_key.get(keys[episode_id], ())]
         columns = zip(*found, strict=True) if found else [()] * len(rows.CONCEPT_COLUMNS)
         return rows.columns_from(held.space, dict(zip(rows.CONCEPT_COLUMNS, columns, strict=True)))
 
@@ -180,6 +192,14 @@ class Episodes(Statements):
         query = f"SELECT term, df FROM term WHERE namespace = ? AND term IN {GIVEN}"
         return {row["term"]: row["df"] for row in self._db.execute(query, (held.key, json.dumps(terms)))}
 
+    def _keys_of(self, held: Held, episode_ids: Sequence[str]) -> Mapping[str, int]:
+        """The keys of those that exist."""
+        known = {one: self._keys.get((held.key, one)) for one in episode_ids}
+        if None not in known.values():
+            return {one: key for one, key in known.items() if key is not None}
+        query = f"SELECT id, key FROM episode WHERE +namespace = ? AND id IN {GIVEN}"
+        return {row["id"]: row["key"] for row in self._db.execute(query, (held.key, json.dumps(episode_ids)))}
+
     def _episode_rows(self, held: Held, ids: Sequence[str]) -> sqlite3.Cursor:
         query = f"SELECT * FROM episode WHERE +namespace = ? AND id IN {GIVEN}"
         return self._db.execute(query, (held.key, json.dumps(ids)))
@@ -188,3 +208,7 @@ class Episodes(Statements):
         if held.space is None:  # no Episode was ever written
             return []
         return [rows.concept_from(held.space, row) for row in self._db.execute(query, (held.key, json.dumps(ids)))]
+
+
+def _keys(listed: str | None) -> list[int]:
+    return [int(key) for key in listed.split(",")] if listed else []

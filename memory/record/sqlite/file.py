@@ -20,6 +20,7 @@ BUSY_TIMEOUT_S = 10.0
 """How long a statement waits for a lock that another process holds."""
 
 _CHECKPOINT_PAGES = 4096
+_MAPPED_BYTES = 1 << 36  # of address space, not of memory; SQLite takes 2 GB of it at most, as it is usually built
 _CHECKPOINT_WAIT_MS = 250  # for readers of other processes; what they hold back leaves the log at a later checkpoint
 
 
@@ -150,6 +151,8 @@ class SqliteFile:
         try:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
+            # Pages are read where the system holds them, and not copied into each connection's own cache.
+            connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         except sqlite3.Error as error:
             raise self._translated(error) from error
         return connection

@@ -9,7 +9,10 @@ Several processes may open one file; writers take turns. The rules are in `base`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +28,7 @@ from memory.record.sqlite.keeping import KeptEpisodes
 from memory.record.sqlite.moving import Moving
 from memory.record.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite.tombstones import Tombstones
-from memory.record.transaction import Transaction
+from memory.record.transaction import Held, Transaction
 
 _T = TypeVar("_T")
 
@@ -43,10 +46,25 @@ class SqliteRecord(TransactionalRecord):
 class _SqliteStore:
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path, APPLICATION_ID, MIGRATIONS)
+        self._of_thread = _OfThread()
 
     def read(self, work: Callable[[Transaction], _T]) -> _T:
+        if self._of_thread.snapshot is not None:
+            return work(self._of_thread.snapshot)
         with self._file.reading() as db:
             return work(_SqliteTransaction(db))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        if self._of_thread.snapshot is not None:
+            yield
+            return
+        with self._file.reading() as db:
+            self._of_thread.snapshot = _Snapshot(db)
+            try:
+                yield
+            finally:
+                self._of_thread.snapshot = None
 
     def write(self, work: Callable[[Transaction], _T]) -> _T:
         with self._file.writing() as db:
@@ -61,3 +79,26 @@ class _SqliteStore:
 
 class _SqliteTransaction(Commits, Entities, KeptEpisodes, Deleting, Tombstones, Moving, Dreams):
     """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""
+
+
+class _Snapshot(_SqliteTransaction):
+    """Several reads that see the same commits: what nearly each of them asks for is read once."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__(db)
+        self._held: dict[str, Held | None] = {}
+        self._speakers: dict[int, dict[str, int]] = {}
+
+    def held(self, name: str) -> Held | None:
+        if name not in self._held:
+            self._held[name] = super().held(name)
+        return self._held[name]
+
+    def speakers(self, held: Held) -> dict[str, int]:
+        if held.key not in self._speakers:
+            self._speakers[held.key] = super().speakers(held)
+        return self._speakers[held.key]
+
+
+class _OfThread(threading.local):
+    snapshot: _Snapshot | None = None

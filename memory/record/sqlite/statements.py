@@ -14,8 +14,9 @@ from core.nouns import (
 # it: where ids are given, the index on ids is the one to walk, and the planner cannot know how few they are.
 GIVEN = "(SELECT value FROM json_each(?))"
 
-_ROWS_A_STATEMENT = 128
-"""Of up to 15 columns: far below the 32,766 values that SQLite takes in one statement."""
+_ROWS_A_STATEMENT = (1024, 256, 64, 16, 4, 2, 1)
+"""Of up to 15 columns: half of the 32,766 values that SQLite takes in one statement. Of few sizes, since a statement
+that was compiled once is kept, and one of a thousand rows takes half a MB."""
 
 
 class Statements:
@@ -30,17 +31,23 @@ class Statements:
     def _ids(self, query: str, *values: object) -> tuple[str, ...]:
         return tuple(row["id"] for row in self._db.execute(query, values))
 
-    def _insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Inserts rows, many by one statement.
+    def _insert_many(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]], or_else: str = ""
+    ) -> None:
+        """Inserts rows, many by one statement; `or_else` says what becomes of one that is there (ON CONFLICT ...).
 
         The driver lets go of the interpreter for each step of a statement and waits to get it back, which takes as long
         as other threads like: with a row for each statement, a busy process would wait once for every row.
         """
         names, values = ", ".join(columns), f"({', '.join('?' * len(columns))})"
-        for start in range(0, len(rows), _ROWS_A_STATEMENT):
-            part = rows[start : start + _ROWS_A_STATEMENT]
-            query = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * len(part))}"
-            self._db.execute(query, list(chain.from_iterable(part)))
+        start = 0
+        for size in _ROWS_A_STATEMENT:
+            if len(rows) - start < size:
+                continue
+            query = f"INSERT INTO {table} ({names}) VALUES {', '.join([values] * size)} {or_else}"
+            while len(rows) - start >= size:
+                self._db.execute(query, list(chain.from_iterable(rows[start : start + size])))
+                start += size
 
     def _merges_changed(self, namespace: int, seq: int = 0) -> None:
         """By that commit, or by none of its own."""
