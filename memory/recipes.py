@@ -83,9 +83,11 @@ class Recipe:
         return self.several if self.several and asks_for_several(query) else self
 
 
+# What the searches find and nothing more, to see what the rest adds; and so deeper, as no turns beside are brought in.
 _SEARCHED = Recipe(
-    "", window=0, speaker=0, statement=0, salience=0, expected=0, time=0, feedback=0, conversation=0, apart=0
-)  # what the searches find and nothing more: to see what the rest adds
+    "", candidates=60, window=0, speaker=0, statement=0, salience=0, expected=0, time=0, feedback=0, conversation=0,
+    apart=0,
+)  # fmt: skip
 
 # For questions that ask for several things. Many turns hold a part of the answer, in words of their own: the vector
 # counts more, and the turns beside less.
