@@ -51,14 +51,25 @@ def support(hit: RecallHit, result: RecallResult) -> float:
 
     About the probability of it where half of all questions have an answer. `result` is a first page of some 10 hits.
     """
+    return _support(hit, result, elsewhere(result))
+
+
+def supports(result: RecallResult) -> list[float]:
+    """`support` of each hit."""
+    of_others = elsewhere(result)
+    return [_support(hit, result, of_others) for hit in result.hits]
+
+
+def _support(hit: RecallHit, result: RecallResult, of_others: float) -> float:
+    raw = {part.channel: part.raw for part in hit.channels}
     evidence = (
         BIAS
-        + COSINE * _raw(hit, "dense", USUAL_COSINE)
+        + COSINE * raw.get("dense", USUAL_COSINE)
         + COVERAGE * hit.coverage
         + KNOWN * result.known_terms
-        + REPLY * _raw(hit, "reply")
-        + OTHER * (1 - _raw(hit, "speaker", 1.0))
-        + ELSEWHERE * elsewhere(result)
+        + REPLY * raw.get("reply", 0.0)
+        + OTHER * (1 - raw.get("speaker", 1.0))
+        + ELSEWHERE * of_others
     )
     return 1 / (1 + math.exp(-evidence))
 

@@ -13,7 +13,7 @@ from core.nouns import AsOf, EpisodeFilter, Float32, Space
 from core.ports import Record
 from memory.recall import RecallHit, RecallQuery, RecallResult, dense_text
 from memory.recipes import Recipe, recipe_named
-from memory.support import support
+from memory.support import supports
 from services import wire
 from services.memory import reranking
 from services.memory.perceiving import Encoder
@@ -169,8 +169,8 @@ def _response(query: Query, scope: Scope, result: RecallResult) -> pb.RecallResp
 
 
 def _fill(response: pb.RecallResponse, result: RecallResult) -> None:
-    for hit in result.hits:
-        fill_hit(response.hits.add(), hit, support(hit, result))
+    for hit, supported in zip(result.hits, supports(result), strict=True):
+        fill_hit(response.hits.add(), hit, supported)
 
 
 def fill_hit(message: pb.Hit, hit: RecallHit, supported: float) -> None:
