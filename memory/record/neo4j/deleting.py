@@ -7,7 +7,7 @@ from typing import Any
 
 from core.nouns import SourceKind
 from memory.record import rows
-from memory.record.neo4j.statements import THESE, Statements
+from memory.record.neo4j.statements import THESE, THESE_FACTS, Statements
 from memory.record.transaction import Going, Held
 
 
@@ -35,7 +35,7 @@ class Deleting(Statements):
         # The object is part of the statement as well: the same Entity, or none on both sides.
         bare = self._ids(
             f"""
-            MATCH (g:Fact) WHERE g.id IN $told
+            MATCH (g:Fact) USING INDEX SEEK g:Fact(id) WHERE g.id IN $told
             MATCH (g)-[:SUBJECT]->(s:Entity)
             OPTIONAL MATCH (g)-[:OBJECT]->(o:Entity)
             WITH g, s, elementId(o) AS target
@@ -72,15 +72,15 @@ class Deleting(Statements):
             key=key,
             ids=episodes,
         )
-        query = "MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) WHERE f.id IN $ids RETURN DISTINCT x.normalised AS id"
+        query = f"MATCH (f:Fact)-[:SUBJECT|OBJECT]->(x:Entity) {THESE_FACTS} RETURN DISTINCT x.normalised AS id"
         named = self._ids(query, ids=list(going.facts))
         theirs = "USING INDEX SEEK e:Episode(id) WHERE e.id IN $ids"
         query = f"MATCH (e:Episode)-[:MENTIONS]->(x:Entity) {theirs} RETURN DISTINCT x.normalised AS id"
         named += self._ids(query, ids=episodes)
-        self._do("MATCH (f:Fact) WHERE f.id IN $ids DETACH DELETE f", ids=list(going.facts))
+        self._do(f"MATCH (f:Fact) {THESE_FACTS} DETACH DELETE f", ids=list(going.facts))
         self._do(f"MATCH (e:Episode)-[m:MENTIONS]->() {theirs} DELETE m", ids=episodes)
         self._drop_unnamed(key, named)
-        of_dreams = "(e:Episode)-[:HAS]->(n:Concept) WHERE e.id IN $ids AND e.kind = $kind"
+        of_dreams = f"(e:Episode)-[:HAS]->(n:Concept) {theirs} AND e.kind = $kind"
         dreamt = self._count(of_dreams, ids=episodes, kind=int(SourceKind.DREAM))
         self._do(these + "DETACH DELETE c", key=key, ids=concepts)
         self._do(f"{THESE} DETACH DELETE e", ids=episodes)

@@ -92,7 +92,7 @@ class Entities(Facts):
 
     def entities_by_id(self, held: Held, ids: Sequence[str]) -> list[Entity]:
         query = """
-            MATCH (x:Entity) USING INDEX x:Entity(id) WHERE x.id IN $ids AND x.namespace = $key
+            MATCH (x:Entity) USING INDEX SEEK x:Entity(id) WHERE x.id IN $ids AND x.namespace = $key
             RETURN x.id AS id, x.name AS name ORDER BY id
         """
         return [Entity(row["id"], row["name"]) for row in self._all(query, ids=list(ids), key=held.key)]

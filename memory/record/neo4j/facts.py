@@ -13,7 +13,7 @@ from core.nouns import (
     RelationPolicy,
 )
 from memory.record import rows
-from memory.record.neo4j.statements import Statements, from_list
+from memory.record.neo4j.statements import THESE_FACTS, Statements, from_list
 from memory.record.transaction import FreshFact, Held
 
 _OWN = (
@@ -42,11 +42,11 @@ class Facts(Statements):
     """The part of `Transaction` about Facts."""
 
     def facts_by_id(self, held: Held, ids: Sequence[str]) -> list[Fact]:
-        query = f"MATCH (f:Fact) WHERE f.id IN $ids AND f.namespace = $key {FACT}"
+        query = f"MATCH (f:Fact) {THESE_FACTS} AND f.namespace = $key {FACT}"
         return self._facts(query, ids=list(ids), key=held.key)
 
     def fact_ids_taken(self, ids: Sequence[str]) -> set[str]:
-        return set(self._ids("MATCH (f:Fact) WHERE f.id IN $ids RETURN f.id AS id", ids=list(ids))) if ids else set()
+        return set(self._ids(f"MATCH (f:Fact) {THESE_FACTS} RETURN f.id AS id", ids=list(ids))) if ids else set()
 
     def write_facts(self, held: Held, fresh: Sequence[FreshFact]) -> dict[str, Entity]:
         names: dict[str, str] = {}
