@@ -178,7 +178,8 @@ class Waiting:
         services = tuple(
             sapience.ServiceStatus(name, name in up, 1.0, "" if name in up else "loading", None) for name in names
         )
-        return sapience.SystemStatus(services, False, 1, None)
+        alone = sapience.Consolidation("off", 0, 0, "", "", sapience.DreamState.UNSPECIFIED, "")
+        return sapience.SystemStatus(services, False, 1, None, alone)
 
     def encode(self, texts: list[str], timeout: float) -> None:
         self._call("perception")

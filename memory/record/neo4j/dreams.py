@@ -58,7 +58,7 @@ class Dreams(Statements):
 
     def dream_rows_in(self, states: Collection[int]) -> list[tuple[str, DreamRow]]:
         query = f"""
-            MATCH (d:Dream) WHERE d.state IN $states
+            MATCH (d:Dream) USING INDEX SEEK d:Dream(state) WHERE d.state IN $states
             MATCH (n:Namespace) WHERE n.key = d.namespace {_DREAM}, n.name AS name ORDER BY id
         """
         return [(row["name"], _dream(row)) for row in self._all(query, states=_numbers(states))]

@@ -35,7 +35,8 @@ class Episodes(Statements):
 
     def known(self, held: Held, identities: Sequence[str]) -> dict[str, tuple[str, int]]:
         query = """
-            MATCH (e:Episode) WHERE e.namespace = $key AND e.identity IN $identities
+            MATCH (e:Episode) USING INDEX SEEK e:Episode(namespace, identity)
+            WHERE e.namespace = $key AND e.identity IN $identities
             RETURN e.identity AS identity, e.id AS id, e.seq AS seq
         """
         found = self._all(query, key=held.key, identities=list(identities))
@@ -211,7 +212,8 @@ class Episodes(Statements):
         return {row["name"]: row["episodes"] for row in self._all(query, key=held.key)}
 
     def document_frequency(self, held: Held, terms: Sequence[int]) -> dict[int, int]:
-        query = "MATCH (t:Term) WHERE t.namespace = $key AND t.term IN $terms RETURN t.term AS term, t.df AS df"
+        these = "MATCH (t:Term) USING INDEX SEEK t:Term(namespace, term) WHERE t.namespace = $key AND t.term IN $terms"
+        query = f"{these} RETURN t.term AS term, t.df AS df"
         return {row["term"]: row["df"] for row in self._all(query, key=held.key, terms=list(terms))}
 
     def _episodes(self, held: Held, query: str, **values: Any) -> list[Episode]:

@@ -43,7 +43,8 @@ class Statements:
     def _drop_unnamed(self, key: int, names: Iterable[str]) -> None:
         """Deletes those of the Entities that nothing names any more, and the merges they are in."""
         unnamed = """
-            MATCH (x:Entity) WHERE x.namespace = $key AND x.normalised IN $names
+            MATCH (x:Entity) USING INDEX SEEK x:Entity(namespace, normalised)
+            WHERE x.namespace = $key AND x.normalised IN $names
               AND NOT (x)<-[:SUBJECT|OBJECT|MENTIONS]-()
         """
         values = {"key": key, "names": sorted(set(names))}
