@@ -31,6 +31,10 @@ SIZES = (0, 350, 1050)
 PAGE = 20
 ALL = EpisodeFilter(kinds=())
 
+SCANS_AN_INDEX = "NodeIndexScan "
+"""On an empty store this is the planner's luck: it costs what a seek does there, and statistics lag behind what tests
+before this one deleted. The server plans anew as they change, and so does this test before each larger size."""
+
 MAY_READ_ALL = {
     "namespaces": "it lists them, and a store has few",
     "counts of one": "Stats: Facts and Entities of a namespace are counted when asked",
@@ -222,6 +226,7 @@ def test_no_statement_reads_by_a_scan(statements: Mapping[int, Sequence[Statemen
         for one in run
         if not _may_read_all(one.call)
         for fault in one.plan.faults()
+        if size or not fault.startswith(SCANS_AN_INDEX)
     }
     assert not faults, "\n".join(sorted(faults))
 
