@@ -21,9 +21,9 @@ What it does, by the best of the first three hits, each conversation judged by w
 
 | refused below | answerable | those with evidence in the first 3 | other conversation | adversarial |
 |---|---|---|---|---|
-| 0.4 | 9% | 5% | 81% | 25% |
-| 0.5 | 12% | 7% | 86% | 37% |
-| 0.6 | 18% | 11% | 91% | 45% |
+| 0.4 | 8% | 5% | 80% | 24% |
+| 0.5 | 11% | 7% | 85% | 35% |
+| 0.6 | 16% | 12% | 90% | 42% |
 
 It does not read: a hit that is about the same thing and does not answer looks supported. Cosines of another encoder lie
 elsewhere, and ask for weights of their own.
@@ -36,12 +36,12 @@ import math
 from memory.recall import RecallHit, RecallResult
 
 BIAS = -5.2
-COSINE = 4.6
-COVERAGE = 3.0
-KNOWN = 2.1
-REPLY = 0.17
-OTHER = -2.9
-ELSEWHERE = -1.4
+COSINE = 5.1
+COVERAGE = 2.9
+KNOWN = 2.15
+REPLY = 0.12
+OTHER = -2.8
+ELSEWHERE = -1.6
 USUAL_COSINE = 0.4
 """Stands in where the dense channel was off: the mean of the sample that the weights were fitted on."""
 
