@@ -32,9 +32,9 @@ PAGE = 20
 ALL = EpisodeFilter(kinds=())
 
 LUCK_WHERE_EMPTY = ("NodeIndexScan ", "a whole namespace: ", "CartesianProduct ")
-"""On an empty store these are the planner's luck: they cost what a seek does there, and statistics lag behind what tests
-before this one deleted. The server plans anew as they change, and so does this test before each larger size. What scans
-a label is a fault at any size."""
+"""On an empty store these are the planner's luck: they cost what a seek does there, and statistics lag behind what
+tests before this one deleted. The server plans anew as they change, and so does this test before each larger size. What
+scans a label is a fault at any size."""
 
 MAY_READ_ALL = {
     "namespaces": "it lists them, and a store has few",
