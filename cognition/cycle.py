@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from cognition import wording
 from cognition.engine import base as engine
-from cognition.engine.base import Finished, LanguageModel
+from cognition.engine.base import Finished, LanguageModel, Piece
 from cognition.events import (
     Answered,
     Checked,
@@ -142,19 +142,19 @@ class Cycle(Generic[Percept]):
         draft, tokens, stop = "", 0, StopReason.DONE
         left = question.budget.wall_s - timer.seconds
         if question.budget.new_tokens and left > 0:
-            drawn = model.generate(
+            request = engine.Request(
                 wording.prompt(question.text, notes),
                 new_tokens=question.budget.new_tokens,
-                temperature=question.temperature,
-                top_p=question.top_p,
-                seed=question.seed,
+                sampling=engine.Sampling(question.temperature, question.top_p, question.seed),
                 deadline_s=left,
+                share=question.namespace,
             )
+            drawn = model.generate(request)
             async with aclosing(drawn) as said:
                 async for item in said:
                     if isinstance(item, Finished):
                         tokens, stop = item.new_tokens, STOPPED[item.stop_reason]
-                    else:
+                    elif isinstance(item, Piece):
                         draft += item.text
                         yield Worded(draft_id, item.text)
             timer.stage("think")

@@ -170,8 +170,8 @@ def _controller(settings: Settings, links: Links) -> Service:
 
 def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:
     from cognition.engine.model import load_model
-    from cognition.engine.runner import LanguageModelRunner
+    from cognition.engine.sequential import SequentialModel
 
     threads = settings.threads or None
     model = load_model(address, cache_dir=settings.cache_dir, device=settings.device, threads=threads)
-    return LanguageModelRunner(model)
+    return SequentialModel(model)

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sapience.v1.concept_pb2 import Tensor
 
 from cognition.cycle import SUPPORT_METHOD, Cycle, Timer
-from cognition.engine.base import Finished, LanguageModel
+from cognition.engine.base import LanguageModel, Piece, Request
 from cognition.engine.null import NullLanguageModel
 from cognition.events import (
     Answered,
@@ -122,9 +122,9 @@ class NullCycle(Cycle[Tensor]):
         timer.stage("recall")
         yield Recalled(question.text, found)
         yield Checked("support", True, 1.0, "null")
-        async with aclosing(model.generate(question.text, new_tokens=PIECES + 1)) as said:
+        async with aclosing(model.generate(Request(question.text, new_tokens=PIECES + 1))) as said:
             async for item in said:
-                if not isinstance(item, Finished):
+                if isinstance(item, Piece):
                     yield Worded(draft_id, item.text)
         yield Checked("wording", True, 1.0, "null")
         yield Spent(PIECES, 1, 64, timer.seconds)

