@@ -24,7 +24,6 @@ from cognition.engine.base import (
 from cognition.engine.null import NullLanguageModel
 
 __all__ = [
-    
     "Constraint",
     "ConstraintKind",
     "Finished",
@@ -40,5 +39,4 @@ __all__ = [
     "StopRule",
     "Thinking",
     "ThoughtState",
-,
 ]
