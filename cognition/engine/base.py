@@ -79,6 +79,11 @@ class StopRule(StrEnum):
     """When the model's own halting head says so with a probability of `threshold` or more."""
 
 
+def _within(name: str, value: int | float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise InvalidArgument(f"{name} is {value}; give {least} to {most}", field=name)
+
+
 @dataclass(frozen=True, slots=True)
 class Thinking:
     """How a Thought thinks before its first token. The defaults of a model are in its config, `latent`."""
@@ -193,8 +198,14 @@ class ThoughtState:
     """The address of the model whose rows these are."""
     prompt: tuple[Row, ...]
     latent: tuple[Row, ...] = ()
+    suffix: tuple[Row, ...] = ()
+    """What the model is always given between its thoughts and its text, such as the token that ends thinking."""
     tokens: tuple[int, ...] = ()
     """What was drawn, the token that ended the text left out."""
+    symbols: tuple[str, ...] = ()
+    """What the tokens of a model of symbols stand for in this Thought, by token id; empty for models of text."""
+    allowed: tuple[int, ...] = ()
+    """The only tokens that can be drawn; empty where all can."""
     depth: int = 0
     """Passes of the recurrent block that the mode `recurrent` asked for; 0 means the model's own."""
 
@@ -224,6 +235,27 @@ class ThoughtState:
         return replace(self, latent=(*self.latent[:step], Row(vector=vector)), tokens=())
 
 
+def check_request(
+    prompt: Prompt | ThoughtState, new_tokens: int, deadline_s: float | None, stop: Sequence[str]
+) -> None:
+    """Raises InvalidArgument for what no model can do."""
+    if not prompt:
+        raise InvalidArgument("the prompt is empty; give at least one character or message", field="prompt")
+    if not isinstance(prompt, str | ThoughtState):
+        for place, message in enumerate(prompt):
+            if message.role not in ("system", "user", "assistant"):
+                raise InvalidArgument(
+                    f"message {place} has the role {message.role!r}; give system, user or assistant",
+                    field=f"prompt[{place}].role",
+                )
+    if new_tokens < 1:
+        raise InvalidArgument(f"new_tokens is {new_tokens}; give 1 or more", field="new_tokens")
+    if deadline_s is not None and not deadline_s > 0:
+        raise InvalidArgument(f"deadline_s is {deadline_s}; give more than 0 seconds", field="deadline_s")
+    if len(stop) > MAX_STOPS or not all(stop):
+        raise InvalidArgument(f"stop has {len(stop)} strings; give at most {MAX_STOPS}, none empty", field="stop")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of a language model. Checked when made: InvalidArgument names the field."""
@@ -231,7 +263,8 @@ class Request:
     prompt: Prompt | ThoughtState
     """A state is continued: its rows are the input, and thoughts and tokens follow them."""
     new_tokens: int = 256
-    thinking: Thinking = Thinking()
+    thinking: Thinking | None = None
+    """None thinks as the model was trained to (`Capabilities.default`): most models not at all."""
     sampling: Sampling = Sampling()
     deadline_s: float | None = None
     """Seconds from the first step of the iteration, waiting in the queue included."""
@@ -240,6 +273,8 @@ class Request:
     constraint: Constraint | None = None
     logprobs: int | None = None
     """None tells no log-probabilities; 0 those of the drawn tokens; more, those of so many likeliest besides."""
+    min_new_tokens: int = 0
+    """No token that ends the text is drawn before so many others."""
     keep: bool = False
     """Whether `Finished` has the state."""
     priority: int = 0
@@ -252,6 +287,7 @@ class Request:
         if self.logprobs is not None:
             _within("logprobs", self.logprobs, 0, MAX_LOGPROBS)
         _within("priority", self.priority, -100, 100)
+        _within("min_new_tokens", self.min_new_tokens, 0, self.new_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +307,9 @@ class LatentStep:
     """From 0."""
     norm: float
     """The Euclidean length of the row that is fed back."""
-    entropy: float
-    """Of the next token's distribution at this step, in nats."""
+    entropy: float | None = None
+    """Of the next token's distribution at this step, in nats; None where nothing asked for that distribution: a probe,
+    the rule `entropy` or the mode `soft`."""
     nearest: tuple[Candidate, ...] = ()
     """The likeliest tokens were the model to speak here (the logit lens), as many as `Thinking.probe`."""
 
@@ -335,6 +372,8 @@ class LanguageModel(ABC):
     """How many numbers it has learned."""
     precision: str = ""
     """What its weights are kept in, for example "bfloat16"."""
+    memory_bytes: int = 0
+    """What weights and cache take together."""
     capabilities: Capabilities = Capabilities()
 
     @abstractmethod
@@ -354,29 +393,3 @@ class LanguageModel(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stops what runs, refuses what waits (Unavailable, ENGINE_CLOSED), and ends the thread."""
-
-
-def check_request(
-    prompt: Prompt | ThoughtState, new_tokens: int, deadline_s: float | None, stop: Sequence[str]
-) -> None:
-    """Raises InvalidArgument for what no model can do."""
-    if not prompt:
-        raise InvalidArgument("the prompt is empty; give at least one character or message", field="prompt")
-    if not isinstance(prompt, str | ThoughtState):
-        for place, message in enumerate(prompt):
-            if message.role not in ("system", "user", "assistant"):
-                raise InvalidArgument(
-                    f"message {place} has the role {message.role!r}; give system, user or assistant",
-                    field=f"prompt[{place}].role",
-                )
-    if new_tokens < 1:
-        raise InvalidArgument(f"new_tokens is {new_tokens}; give 1 or more", field="new_tokens")
-    if deadline_s is not None and not deadline_s > 0:
-        raise InvalidArgument(f"deadline_s is {deadline_s}; give more than 0 seconds", field="deadline_s")
-    if len(stop) > MAX_STOPS or not all(stop):
-        raise InvalidArgument(f"stop has {len(stop)} strings; give at most {MAX_STOPS}, none empty", field="stop")
-
-
-def _within(name: str, value: int | float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise InvalidArgument(f"{name} is {value}; give {least} to {most}", field=name)

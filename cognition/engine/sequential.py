@@ -129,10 +129,11 @@ class SequentialModel(LanguageModel):
     def _plain(self, request: Request) -> Prompt:
         """The prompt of a request that asks for nothing but text. Raises InvalidArgument for more."""
         asked = {
-            "thinking.mode": request.thinking.mode is not Mode.NONE,
+            "thinking.mode": request.thinking is not None and request.thinking.mode is not Mode.NONE,
             "constraint": request.constraint is not None,
             "logprobs": request.logprobs is not None,
             "keep": request.keep,
+            "min_new_tokens": request.min_new_tokens != 0,
             "sampling.top_k": request.sampling.top_k != 0,
             "sampling.min_p": request.sampling.min_p != 0,
         }
