@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cognition.engine import feedback
+from cognition.engine.admission import Admission
 from cognition.engine.base import (
     Candidate,
     Item,
@@ -34,16 +34,13 @@ from cognition.engine.base import (
     Prompt,
     Request,
     StopReason,
-    Thinking,
-    ThoughtState,
 )
-from cognition.engine.constraint import Constraints
 from cognition.engine.delivery import Mailbox, Outcome, deliver
 from cognition.engine.model import DecoderModel
 from cognition.engine.runner import ReadThought, ReadToken, Runner, Step
 from cognition.engine.scheduler import Entry, Ledger, Limits, schedule
-from cognition.engine.thought import Encoded, Thought, Vector
-from core.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
+from cognition.engine.thought import Thought, Vector
+from core.errors import FailedPrecondition, ResourceExhausted, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -82,15 +79,13 @@ class Engine(LanguageModel):
         self.parameters = model.decoder.parameters
         self.precision = model.precision
         self.memory_bytes = model.memory_bytes
-        self.capabilities = feedback.capabilities(model.decoder.config, words=model.encoder.words)
+        self._admission = Admission(model, most_steps=chunk)
+        self.capabilities = self._admission.capabilities
         self._model = model
         self._runner = Runner(model.decoder, model.cache, model.end_tokens)
         self._limits = Limits(slots=model.cache.slots, rows=chunk + model.cache.slots, chunk=chunk)
         self._overlap = model.device != "cpu" if overlap is None else overlap
         self._most = model.cache.slots + waiting
-        self._constraints = None
-        if model.tokenizer is not None:
-            self._constraints = Constraints(model.tokenizer, model.decoder.config.vocabulary, model.end_tokens)
         self._wake = threading.Condition()
         self._arrived: deque[Thought] = deque()
         self._live = 0
@@ -114,7 +109,7 @@ class Engine(LanguageModel):
         self._enter()
         try:
             # Reading a long text takes a while, which the loop does not have.
-            thought = await asyncio.to_thread(self._thought, request, mailbox)
+            thought = await asyncio.to_thread(self._admission.thought, request, mailbox)
             self._submit(thought)
         except BaseException:
             self._leave()
@@ -132,7 +127,7 @@ class Engine(LanguageModel):
 
     def count_tokens(self, prompt: Prompt) -> int:
         """See LanguageModel. Takes the calling thread some microseconds for each word."""
-        return len(self._model.encoder.encode(prompt).rows)
+        return self._admission.count_tokens(prompt)
 
     def close(self) -> None:
         """See LanguageModel. Waits for the thread, which ends after the step it is in: not on an event loop."""
@@ -170,83 +165,6 @@ class Engine(LanguageModel):
             thought.id = self._arrivals
             self._arrived.append(thought)
             self._wake.notify_all()
-
-    def _thought(self, request: Request, mailbox: Mailbox) -> Thought:
-        """A request, checked against the model and laid out as rows. Raises InvalidArgument."""
-        model = self._model
-        config = model.decoder.config
-        state = request.prompt if isinstance(request.prompt, ThoughtState) else None
-        thinking = request.thinking
-        if thinking is None:
-            # What a continued Thought has thought is enough, unless more is asked for.
-            thinking = self.capabilities.default if state is None else Thinking()
-        feedback.check(thinking, config, self.capabilities, self.name)
-        if state is not None and state.tokens and thinking.steps:
-            raise InvalidArgument(
-                f"the Thought has {len(state.tokens)} tokens already, and thoughts come before text; keep none of them",
-                field="thinking.steps",
-            )
-        if thinking.steps > self._limits.chunk:
-            raise InvalidArgument(
-                f"{thinking.steps} latent steps are more than a step of {self.name} takes at once; give at most "
-                f"{self._limits.chunk}",
-                field="thinking.steps",
-            )
-        thought = Thought(
-            id=0,
-            request=request,
-            mailbox=mailbox,
-            prompt=Encoded([], (), str) if state is not None else self._encoded(request.prompt),
-            thinking=thinking,
-            capacity=self.context_tokens,
-            pause_token=config.latent.pause_token,
-            width=config.width,
-            device=model.decoder.device,
-        )
-        if state is not None:
-            thought.prompt = self._continued(state, thought)
-        thought.begin(state)
-        self._check_size(thought)
-        if request.constraint is not None:
-            if self._constraints is None or not self.capabilities.constraints:
-                raise InvalidArgument(
-                    f"{self.name} does not speak in words, and takes no constraint", field="constraint"
-                )
-            thought.matcher = self._constraints.matcher(request.constraint)
-            for token in state.tokens if state is not None else ():
-                thought.matcher.take(token)
-        return thought
-
-    def _encoded(self, prompt: Prompt | ThoughtState) -> Encoded:
-        assert not isinstance(prompt, ThoughtState)
-        encoded = self._model.encoder.encode(prompt)
-        if not encoded.rows:
-            raise InvalidArgument("the prompt has no tokens; give a text", field="prompt")
-        return encoded
-
-    def _continued(self, state: ThoughtState, thought: Thought) -> Encoded:
-        if state.model != str(self._model.address):
-            raise InvalidArgument(
-                f"the Thought is one of {state.model}, and means nothing to {self._model.address}; name its model",
-                field="model",
-            )
-        most = self._model.decoder.config.vocabulary
-        rows = (*state.prompt, *state.latent, *state.suffix)
-        if any(not 0 <= one < most for row in rows for one in row.ids) or any(not 0 <= t < most for t in state.tokens):
-            raise InvalidArgument(f"the Thought has tokens outside 0 to {most - 1}", field="prompt")
-        suffix = tuple(thought.input_of(row) for row in state.suffix)
-        return self._model.encoder.continued(state, [thought.input_of(row) for row in state.prompt], suffix)
-
-    def _check_size(self, thought: Thought) -> None:
-        needed, most = thought.rows_at_most, self.context_tokens - 1
-        if needed <= most:
-            return
-        steps = f" and {thought.thinking.steps} latent steps" if thought.thinking.steps else ""
-        raise InvalidArgument(
-            f"the prompt has {len(thought.prompt.rows)} tokens{steps}, and {self.name} takes 1 to {most} together, so "
-            "that one can follow; shorten it",
-            field="prompt",
-        )
 
     # Execution, on the model's thread
 
