@@ -82,10 +82,10 @@ class Engine(LanguageModel):
         self._admission = Admission(model, most_steps=chunk)
         self.capabilities = self._admission.capabilities
         self._model = model
-        self._runner = Runner(model.decoder, model.cache, model.end_tokens)
-        self._limits = Limits(slots=model.cache.slots, rows=chunk + model.cache.slots, chunk=chunk)
+        self._runner = Runner(model.decoder, model.new_cache(), model.end_tokens)
+        self._limits = Limits(slots=model.slots, rows=chunk + model.slots, chunk=chunk)
         self._overlap = model.device != "cpu" if overlap is None else overlap
-        self._most = model.cache.slots + waiting
+        self._most = model.slots + waiting
         self._wake = threading.Condition()
         self._arrived: deque[Thought] = deque()
         self._live = 0
