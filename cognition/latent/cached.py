@@ -104,9 +104,7 @@ def attend(
             is_causal=causal,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-    attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
-        query, key, value, kept, visible, end, dropout, torch.is_grad_enabled()
-    )
+    attended: Tensor = _Attend.apply(query, key, value, kept, visible, end, dropout, torch.is_grad_enabled())
     return attended
 
 

@@ -89,11 +89,12 @@ class _Linear(torch.autograd.Function):
 
 def _linear(layer: nn.Module, gradients: WeightGradients, inputs: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
-        return type(layer).forward(layer, inputs)
+        plain: Tensor = type(layer).forward(layer, inputs)
+        return plain
     if not inputs.requires_grad:
         # The function has to be on the tape although only the weight, which it does not take, is learnt.
         inputs = inputs.detach().requires_grad_()
-    result: Tensor = _Linear.apply(inputs, layer, gradients)  # type: ignore[no-untyped-call]
+    result: Tensor = _Linear.apply(inputs, layer, gradients)
     return result
 
 
