@@ -60,7 +60,9 @@ def save(
 ) -> None:
     """Writes a model of transformers, or peft's wrapper `adapter` around it, as a folder that the engine serves."""
     from safetensors.torch import save_file
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if adapter is not None:
         lora.save(adapter, folder)
         model = lora.merged(adapter)

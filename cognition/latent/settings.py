@@ -89,7 +89,7 @@ def with_budget(settings: Settings, budget: Budget) -> Settings:
     if budget != "small":
         raise InvalidArgument(f"budget {budget!r} is none of {', '.join(get_args(Budget))}", field="budget")
     curriculum = replace(
-        settings.curriculum, first_epochs=4, epochs_per_stage=1, epochs=4 + settings.curriculum.stages + 5,
+        settings.curriculum, first_epochs=8, epochs_per_stage=2, epochs=16 + 2 * settings.curriculum.stages,
         reset="none",
     )  # fmt: skip
     return replace(

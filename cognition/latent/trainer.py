@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ from core.errors import FailedPrecondition
 
 MODEL = "model"
 """The folder in a run's that holds the trained model: the best one of the last stage on the validation split."""
+
+BEST = "best.pt"
+"""What learned of that model, as the trainer has it: adapters are apart there."""
 
 PANELS = (
     PanelOf("loss per token", ("loss",)),
@@ -66,7 +69,10 @@ def train(
 
 
 def device_of(asked: str) -> str:
-    """ "cpu" or "cuda" for "auto" or either. Raises FailedPrecondition (DEVICE_UNAVAILABLE) where there is no GPU."""
+    """The device that auto, cpu or cuda stands for here.
+
+    Raises FailedPrecondition (DEVICE_UNAVAILABLE) where there is no GPU.
+    """
     has_gpu = torch.cuda.is_available()
     if asked == "cuda" and not has_gpu:
         raise FailedPrecondition(
@@ -137,7 +143,7 @@ class Trainer:
                 self.optimizer, self.since_reset = self._new_optimizer(), 0
             batches = self.batches(self.epoch)
             while self.done < len(batches):
-                self._step(batches[self.done])
+                self.take_step(batches[self.done])
                 self.done += 1
                 self._report(len(batches))
                 if stop.requested or time.monotonic() - saved > self.settings.save_minutes * 60:
@@ -182,9 +188,11 @@ class Trainer:
         learnt = sum(part.learnt for part in parts)
         return sum(self.thinker.learn(part, learnt) for part in parts), learnt
 
-    def answers(self, split: Split, stage: int, use: Thoughts = "trained") -> Answers:
-        """Answers a split as in a stage."""
+    def answers(self, split: Split, stage: int, use: Thoughts = "trained", most: int = 0) -> Answers:
+        """Answers a split as in a stage, or its first `most` examples."""
         examples, encoded = self.data(split)
+        if most:
+            examples, encoded = examples[:most], encoded[:most]
         plans = [self.curriculum.plan(len(one.steps), stage) for one in encoded]
         return answer_all(
             self.thinker,
@@ -199,6 +207,12 @@ class Trainer:
             device=self.device,
             use=use,
         )
+
+    def use_best(self) -> None:
+        """Takes the parameters of the model that `MODEL` holds; those of the last step where there is none."""
+        path = self.run.folder / BEST
+        if path.is_file():
+            self._take(torch.load(path, map_location=self.device, weights_only=True))
 
     def save_model(self, folder: Path) -> None:
         """Writes the model as it is, as a folder that the engine serves."""
@@ -233,7 +247,8 @@ class Trainer:
         ]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=self.settings.learning_rate)
 
-    def _step(self, places: Sequence[int]) -> None:
+    def take_step(self, places: Sequence[int]) -> None:
+        """One optimiser step on these places of the training split."""
         self.optimizer.zero_grad(set_to_none=True)
         loss, learnt = self.learn(places, self.epoch)
         if self.settings.clip:
@@ -279,6 +294,7 @@ class Trainer:
         if stage == self.curriculum.last_stage and found.accuracy >= self.best:
             self.best = found.accuracy
             self.save_model(self.run.folder / MODEL)
+            _replace({name: one.detach() for name, one in self.parameters.items()}, self.run.folder / BEST)
 
     def _save(self) -> None:
         self.run.save(
@@ -297,12 +313,15 @@ class Trainer:
         if found is None:
             return
         self.step, state = found
-        with torch.no_grad():
-            for name, kept in state["parameters"].items():
-                self.parameters[name].copy_(kept)
+        self._take(state["parameters"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.done, self.since_reset = state["place"]
         self._window, self.best = list(state["window"]), state["best"]
+
+    @torch.no_grad()
+    def _take(self, parameters: Mapping[str, Tensor]) -> None:
+        for name, kept in parameters.items():
+            self.parameters[name].copy_(kept)
 
     def _result(self, *, finished: bool) -> Result:
         if finished and self.best < 0:  # the curriculum ended before its last stage
@@ -310,8 +329,11 @@ class Trainer:
         return Result(finished, self.epoch, max(self.best, 0.0), self.run.folder / MODEL)
 
 
+def _replace(state: object, path: Path) -> None:
+    beside = path.with_name(path.name + ".part")
+    torch.save(state, beside)
+    beside.replace(path)
+
+
 def _unchanged(hidden: Tensor) -> Tensor:
     return hidden
-
-
-Measure = Callable[[], float]
