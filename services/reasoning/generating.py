@@ -102,7 +102,8 @@ class _Thought:
         self._parent = parent
         self._steps = [] if parent is None or before is None else kept_steps(parent, before, request.edits)
         asked = model.capabilities.default if self.asked.thinking is None else self.asked.thinking
-        self._mode = asked.mode if asked.mode is not Mode.NONE or not self._steps else own or Mode.NONE
+        goes_on = before is not None and bool(before.latent or before.depth)
+        self._mode = own if goes_on and own is not None and asked.mode is Mode.NONE else asked.mode
 
     def stepped(self, step: LatentStep) -> pb.ThoughtEvent:
         """A latent step, counted from the first one of the Thought."""
