@@ -172,9 +172,6 @@ def _controller(settings: Settings, links: Links) -> Service:
 
 
 def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:
-    from cognition.engine.model import load_model
-    from cognition.engine.sequential import SequentialModel
+    from cognition.engine.loading import loaded
 
-    threads = settings.threads or None
-    model = load_model(address, cache_dir=settings.cache_dir, device=settings.device, threads=threads)
-    return SequentialModel(model)
+    return loaded(address, cache_dir=settings.cache_dir, device=settings.device, threads=settings.threads or None)

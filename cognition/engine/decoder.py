@@ -103,6 +103,7 @@ class Decoder:
         self.projection = _Projection(weights) if config.projection else None
         self.halt = (weights["halt.weight"].float(), weights["halt.bias"].float()) if config.halt else None
         self.parameters = sum(tensor.numel() for tensor in weights.values())
+        self.nbytes = sum(tensor.nbytes for tensor in weights.values())
         self._frequencies: Tensor | None = None
         if config.rotary is not None:
             # In float32 and on the CPU, as the reference does, whatever the weights are in.

@@ -135,13 +135,14 @@ class Feedback:
     def _guarded(self, row: Tensor, thinking: Thinking) -> Tensor:
         length = row.norm()
         wanted = length.clamp(thinking.least_norm * self.typical_norm, thinking.most_norm * self.typical_norm)
-        return row * (wanted / length.clamp_min(1e-12))
+        scale: Tensor = wanted / length.clamp_min(1e-12)
+        return row * scale
 
 
 def entropy(logits: Tensor) -> Tensor:
     """Of the distributions whose logits these are, shape [..., vocabulary], in nats."""
-    logs = logits.log_softmax(dim=-1)
-    return torch.sum(-logs.exp() * logs, dim=-1)
+    spread: Tensor = torch.special.entr(logits.softmax(dim=-1)).sum(dim=-1)
+    return spread
 
 
 def _listed(values: frozenset[Mode] | frozenset[StopRule]) -> str:

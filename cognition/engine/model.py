@@ -1,20 +1,24 @@
 """Causal language models by address: weights, tokenizer and limits, ready to compute.
 
 Any model that transformers can load as AutoModelForCausalLM works: a Hugging Face folder or repository as it is, a GGUF
-file after a conversion that is kept (`cognition.engine.gguf`). A converted Llama runs on plain torch
-(`cognition.engine.llama`) and starts without transformers. Code that a model brings with it is never run.
+file after a conversion that is kept (`cognition.engine.gguf`). GPT-2, the Llama family and this project's own
+checkpoints run on `cognition.engine.decoder`, many Thoughts at once and with latent steps; what was converted here
+starts without transformers, too. Code that a model brings with it is never run.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cognition.engine.architecture import DecoderConfig, Unsupported, described
 from cognition.engine.gguf import converted
+from cognition.engine.memory import Room, reserved
 from cognition.engine.precision import Precision, fastest_precision
 from cognition.engine.tokenizer import ChatTokenizer, FolderTokenizer, TransformersTokenizer
 from core.errors import FailedPrecondition, SapienceError
@@ -23,7 +27,11 @@ from core.models import ModelAddress, locate
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cognition.engine.llama import Llama, LlamaCache
+    from cognition.engine.cache import KeyValueCache
+    from cognition.engine.decoder import Decoder
+    from cognition.engine.prompts import PromptEncoder
+
+logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -101,38 +109,27 @@ class TransformersModel(CausalModel):
         return True
 
 
-class PlainLlama(CausalModel):
-    """A Llama in plain torch, from a folder that `converted` wrote."""
+class DecoderModel:
+    """A model that `cognition.engine.decoder` computes, with its cache: what an Engine takes over."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], *, device: str, precision: Precision) -> None:
-        import torch
-        from safetensors.torch import load_file
+    name: str
+    address: ModelAddress
+    device: str
+    precision: Precision
+    threads: int
 
-        from cognition.engine.llama import Llama
-
-        weights: dict[str, Tensor] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            weights |= {
-                name: tensor.to(getattr(torch, precision)).to(device) for name, tensor in load_file(file).items()
-            }
-        self._llama: Llama = Llama(config, weights)
-        self.parameters = sum(tensor.numel() for tensor in weights.values())
-        self._device = device
-        self.tokenizer = FolderTokenizer(folder)
-        self.context_tokens = int(config["max_position_embeddings"])
-        self.end_tokens = _end_tokens(config.get("eos_token_id")) | self.tokenizer.end_tokens
-
-    def step(self, ids: list[int], state: LlamaCache | None) -> tuple[Tensor, LlamaCache]:
-        """See CausalModel."""
-        import torch
-
-        cache = state or self._llama.new_cache()
-        return self._llama.forward(torch.tensor(ids, device=self._device), cache), cache
-
-    def cropped(self, state: LlamaCache, length: int, to: int) -> bool:
-        """See CausalModel."""
-        state.length = to
-        return True
+    def __init__(
+        self,
+        decoder: Decoder,
+        cache: KeyValueCache,
+        encoder: PromptEncoder,
+        end_tokens: frozenset[int],
+        tokenizer: ChatTokenizer | None = None,
+    ) -> None:
+        self.decoder, self.cache, self.encoder = decoder, cache, encoder
+        self.end_tokens, self.tokenizer = end_tokens, tokenizer
+        self.context_tokens = cache.capacity
+        self.memory_bytes = decoder.nbytes + cache.nbytes
 
 
 def load_model(
@@ -143,15 +140,18 @@ def load_model(
     precision: Precision | Literal["auto"] = "auto",
     threads: int | None = None,
     plain: bool = True,
-) -> CausalModel:
+    slots: int | None = None,
+    context: int | None = None,
+) -> DecoderModel | TransformersModel:
     """Loads a model: seconds, and once some 20 s for a GGUF file, so call it on a thread.
 
     `precision` auto is bfloat16 on a GPU and the faster one, by a measurement that is kept, on a CPU. `threads` are
-    torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `plain`
-    False uses transformers even where plain torch would do, to compare the two.
+    torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `slots`
+    Thoughts compute at once, each of up to `context` rows; by default what a quarter of the free memory holds. `plain`
+    False uses transformers even where the decoder would do, to compare the two.
 
     Raises what `core.models.locate` and `converted` raise, and FailedPrecondition (MODEL_LOAD_FAILED,
-    DEVICE_UNAVAILABLE).
+    MODEL_TOO_LARGE, DEVICE_UNAVAILABLE).
     """
     folder = locate(address)
     is_ours = folder.is_file()
@@ -169,8 +169,19 @@ def load_model(
     torch.set_num_threads(threads)
     if precision == "auto":
         precision = "bfloat16" if place == "cuda" else fastest_precision(cache_dir)
+    model: DecoderModel | TransformersModel
     try:
-        model = _load(folder, is_ours and plain, place, precision)
+        config = _decoder_config(folder) if plain else None
+        if config is not None:
+            room = reserved(folder, config, precision, place, slots, context)
+            logger.info("loading %s: %s", address, room)
+            if room.short:
+                raise FailedPrecondition(
+                    f"{address} does not fit: {room}; free some, or load a smaller one", reason="MODEL_TOO_LARGE"
+                )
+            model = _decoder_model(folder, config, room, place, precision, is_ours)
+        else:
+            model = TransformersModel(folder, device=place, precision=precision)
     except SapienceError:
         raise
     except Exception as error:  # whatever a broken folder makes of the libraries below
@@ -184,14 +195,45 @@ def load_model(
     return model
 
 
-def _load(folder: Path, may_be_plain: bool, device: str, precision: Precision) -> CausalModel:
-    if may_be_plain:
-        from cognition.engine.llama import supports
+def _decoder_config(folder: Path) -> DecoderConfig | None:
+    """What the decoder would compute; None where transformers has to."""
+    if not any(folder.glob("*.safetensors")):
+        return None
+    try:
+        return described(json.loads((folder / "config.json").read_text()))
+    except Unsupported as reason:
+        logger.info("%s runs on transformers, without batches and latent steps: %s", folder.name, reason)
+        return None
 
-        config = json.loads((folder / "config.json").read_text())
-        if supports(config):
-            return PlainLlama(folder, config, device=device, precision=precision)
-    return TransformersModel(folder, device=device, precision=precision)
+
+def _decoder_model(
+    folder: Path, config: DecoderConfig, room: Room, device: str, precision: Precision, is_ours: bool
+) -> DecoderModel:
+    import torch
+
+    from cognition.engine import weights
+    from cognition.engine.cache import KeyValueCache
+    from cognition.engine.decoder import Decoder
+    from cognition.engine.prompts import TextEncoder
+
+    kind = getattr(torch, precision)
+    decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)))
+    cache = KeyValueCache(config, room.slots, room.context, device)
+    told: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    tokenizer: ChatTokenizer
+    if is_ours:
+        tokenizer = FolderTokenizer(folder)
+    else:
+        from transformers import AutoTokenizer
+
+        tokenizer = TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    ends = _end_tokens(told.get("eos_token_id")) | _generation_ends(folder) | tokenizer.end_tokens
+    return DecoderModel(decoder, cache, TextEncoder(tokenizer, config.latent), ends, tokenizer)
+
+
+def _generation_ends(folder: Path) -> frozenset[int]:
+    file = folder / "generation_config.json"
+    return _end_tokens(json.loads(file.read_text()).get("eos_token_id")) if file.is_file() else frozenset()
 
 
 def _end_tokens(stated: int | list[int] | None) -> frozenset[int]:

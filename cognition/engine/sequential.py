@@ -15,17 +15,16 @@ What it does not do: it computes one request at a time, in the order in which th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from typing import Any
 
 from cognition.engine.base import (
     Finished,
+    Item,
     LanguageModel,
     Mode,
     Piece,
@@ -34,6 +33,7 @@ from cognition.engine.base import (
     StopReason,
     ThoughtState,
 )
+from cognition.engine.delivery import Mailbox
 from cognition.engine.model import CausalModel
 from cognition.engine.sampler import draw
 from cognition.engine.text import IncrementalDecoder, StopStrings
@@ -43,35 +43,14 @@ logger = logging.getLogger(__name__)
 
 PREFILL_CHUNK = 256
 """Prompt tokens computed between two looks at cancellation and deadline."""
-_GRACE_S = 0.25
-"""How long after a deadline the caller waits for the model's own account before it gives one itself."""
-
-_Outcome = Piece | Finished | Exception
 
 
-@dataclass(eq=False, slots=True)
-class _Call:
+class _Call(Mailbox):
     """One generation, shared by the caller's loop and the model's thread."""
 
-    asked: Request
-    prompt: Prompt
-    deadline: float | None
-    """On the monotonic clock."""
-    loop: asyncio.AbstractEventLoop
-    submitted: float = field(default_factory=time.monotonic)
-    # Bounded by what is put in: at most one piece for each new token, and the end.
-    outcomes: asyncio.Queue[_Outcome] = field(default_factory=asyncio.Queue)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def send(self, outcome: _Outcome) -> None:
-        """Hands something to the caller, from any thread."""
-        try:
-            self.loop.call_soon_threadsafe(self.outcomes.put_nowait, outcome)
-        except RuntimeError:  # the loop is closed: nobody is left to read it
-            self.cancelled.set()
-
-    def is_late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    def __init__(self, asked: Request, prompt: Prompt) -> None:
+        super().__init__(asked.deadline_s)
+        self.asked, self.prompt = asked, prompt
 
 
 class SequentialModel(LanguageModel):
@@ -93,18 +72,13 @@ class SequentialModel(LanguageModel):
         self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
         self._thread.start()
 
-    async def generate(self, request: Request) -> AsyncGenerator[Piece | Finished, None]:
+    async def generate(self, request: Request) -> AsyncGenerator[Item, None]:
         """See LanguageModel."""
-        call = _Call(
-            asked=request,
-            prompt=self._plain(request),
-            deadline=None if request.deadline_s is None else time.monotonic() + request.deadline_s,
-            loop=asyncio.get_running_loop(),
-        )
+        call = _Call(request, self._plain(request))
         self._admit(call)
         try:
             while True:
-                outcome = await self._next(call)
+                outcome = await call.next()
                 if isinstance(outcome, Exception):
                     raise outcome
                 yield outcome
@@ -158,16 +132,6 @@ class SequentialModel(LanguageModel):
                 )
             self._waiting.append(request)
             self._wake.notify_all()
-
-    async def _next(self, request: _Call) -> _Outcome:
-        """The next outcome; past the deadline, an account of our own, if the request is queued or in a long step."""
-        if request.deadline is None:
-            return await request.outcomes.get()
-        try:
-            async with asyncio.timeout(max(0.0, request.deadline + _GRACE_S - time.monotonic())):
-                return await request.outcomes.get()
-        except TimeoutError:
-            return Finished(StopReason.WALL, 0, 0, queued_s=time.monotonic() - request.submitted)
 
     def _cancel(self, request: _Call) -> None:
         request.cancelled.set()
