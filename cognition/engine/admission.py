@@ -31,6 +31,10 @@ class Admission:
         """Rows that a prompt takes."""
         return len(self._model.encoder.encode(prompt).rows)
 
+    def text_of(self, state: ThoughtState) -> str:
+        """What the tokens of a state say."""
+        return self._model.encoder.continued(state, [], ()).decode(list(state.tokens))
+
     def thought(self, request: Request, mailbox: Mailbox) -> Thought:
         """A request, checked against the model and laid out as rows. Raises InvalidArgument.
 

@@ -6,6 +6,7 @@ What only the model can judge (whether a prompt fits, whether a schema can be fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -200,7 +201,8 @@ def on_the_wire(names: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except InvalidArgument as error:
-        field = known.get(error.field, known.get(error.field.partition("[")[0], error.field))
+        # prompt[2].role and constraint.regex are about what their first part is about.
+        field = known.get(error.field, known.get(re.split(r"[.\[]", error.field)[0], error.field))
         if field == error.field:
             raise
         message = error.message

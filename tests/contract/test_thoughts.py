@@ -189,7 +189,7 @@ def test_a_thought_may_be_cut_back_and_think_on(reasoning: Any, home: str) -> No
 
 
 def test_a_fork_with_another_vector_is_another_thought(reasoning: Any, home: str) -> None:
-    thought = kept(reasoning, "The old house on the hill", tokens=8, steps=3)
+    thought = kept(reasoning, prompt="The old house on the hill", tokens=8, steps=3)
     rows = np.frombuffer(thought.latent.data, "<f4").reshape(3, -1)
 
     def forked(step: int, row: Any, steps: int) -> pb.Thought:
@@ -296,7 +296,7 @@ OF_A_PROMPT = [
     bad("stop", "17 strings", "at most 16", stop=["a"] * 17),
     bad("stop", "none empty", stop=[""]),
     bad("logprobs", "21", "0 to 20", logprobs=21),
-    bad("json_schema", "JSON", json_schema="{"),
+    bad("json_schema", "line 1", json_schema="{"),
     bad("json_schema", "empty", why="EMPTY_TEXT", json_schema=" "),
     bad("regex", "(", regex="("),
     bad("grammar", "start", grammar='first: "a"'),
