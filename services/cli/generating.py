@@ -63,7 +63,7 @@ def generate(
 
     `sapience generate "The capital of Portugal is" --new-tokens 8`
 
-    `sapience generate "Name a fruit." --chat --regex "[A-Z][a-z]+"`
+    `sapience generate "Is the sky blue?" --chat --regex "Yes|No"`
 
     `sapience generate "2, 4, 8," --mode soft --steps 4 --probe 3 --keep`, then `sapience generate --from THOUGHT`
     """
@@ -97,7 +97,7 @@ def generate(
                 for item in items:
                     print_json({"event": type(item).__name__.lower(), **sapience.to_dict(item)})
             else:
-                _show(items)
+                _show(items, with_steps=probe > 0)
 
 
 @dataclass
@@ -142,22 +142,23 @@ def show_steps(steps: Sequence[sapience.Step]) -> None:
         nearest = "  ".join(f"{near.text!r} {near.logprob:.2f}" for near in one.nearest)
         entropy = "—" if one.entropy is None else f"{one.entropy:.2f}"
         rows.append([str(one.step), f"{one.norm:.2f}", entropy, nearest or "—"])
-    show.table("", ["step", "norm", "entropy", "nearest, with log-probability"], rows)
+    nearest = "nearest, with log-probability"
+    show.table("", ["step", "norm", "entropy", nearest], rows, [nearest])
 
 
-def _show(items: Iterator[sapience.Step | sapience.Piece | sapience.Finished]) -> None:
-    """Text as it comes on standard output; what it took, on standard error."""
+def _show(items: Iterator[sapience.Step | sapience.Piece | sapience.Finished], *, with_steps: bool) -> None:
+    """Text as it comes and what was asked for besides on standard output; what it took, on standard error."""
     shown, so_far = 0, Thinking()
     for so_far in followed(items):
         if so_far.text[shown:]:
             show.out.print(show.escape(so_far.text[shown:]), end="")
             shown = len(so_far.text)
     show.out.print()
-    if so_far.steps:
+    if so_far.steps and with_steps:
         show_steps(so_far.steps)
     if so_far.tokens:
         rows = [[repr(one.token.text), f"{one.token.logprob:.3f}", _others(one.alternatives)] for one in so_far.tokens]
-        show.table("", ["token", "log-probability", "likeliest"], rows)
+        show.table("", ["token", "log-probability", "likeliest"], rows, ["likeliest"])
     if (end := so_far.end) is not None:
         thoughts = f"{end.latent_steps} latent steps, " if end.latent_steps else ""
         sure = "" if end.confidence is None else f", confidence {end.confidence:.2f}"
@@ -201,7 +202,8 @@ def list_models(as_json: AsJson = False) -> None:
         ]
         for one in known
     ]
-    show.table("", ["model", "kind", "loaded", "device", "precision", "parameters", "memory", "thinks"], rows)
+    columns = ["model", "kind", "loaded", "device", "precision", "parameters", "memory", "thinks"]
+    show.table("", columns, rows, ["kind", "device", "precision", "thinks"])
 
 
 @models_app.command("load")

@@ -111,8 +111,8 @@ REASON = [
              budget=c.Budget(**{name: 2}))
       for name in ("self_prompts", "recalls")),
     reason("budget.latent_steps", "INVALID_FIELD", "1025", "1 to 1024", budget=c.Budget(latent_steps=1025)),
-    reason("thinking.mode", "INVALID_FIELD", "hidden", "none, soft", budget=c.Budget(latent_steps=2),
-           thinking=c.Thinking(mode=c.THINKING_MODE_HIDDEN)),
+    reason("thinking.mode", "INVALID_FIELD", "recurrent", "none, hidden, soft", budget=c.Budget(latent_steps=2),
+           thinking=c.Thinking(mode=c.THINKING_MODE_RECURRENT)),
     reason("thinking.probe", "INVALID_FIELD", "33", "0 to 32", budget=c.Budget(latent_steps=2),
            thinking=c.Thinking(probe=33)),
     reason("model", "INVALID_FIELD", "'smollm'", "wheel:NAME", model="smollm"),
