@@ -110,7 +110,7 @@ class Admission:
             return
         steps = f" and {thought.thinking.steps} latent steps" if thought.thinking.steps else ""
         raise InvalidArgument(
-            f"the prompt has {len(thought.prompt.rows)} tokens{steps}, and {self._model.name} takes 1 to {most} together, so "
-            "that one can follow; shorten it",
+            f"the prompt has {len(thought.prompt.rows)} tokens{steps}, and {self._model.name} takes 1 to {most}"
+            f"{' together' if steps else ''}, so that one can follow; shorten it",
             field="prompt",
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -83,10 +84,10 @@ class Engine(LanguageModel):
         self._admission = Admission(model, most_steps=chunk)
         self.capabilities = self._admission.capabilities
         self._model = model
-        self._runner = Runner(model.decoder, model.cache, model.end_tokens)
-        self._limits = Limits(slots=model.cache.slots, rows=chunk + model.cache.slots, chunk=chunk)
+        self._runner = Runner(model.decoder, model.new_cache(), model.end_tokens)
+        self._limits = Limits(slots=model.slots, rows=chunk + model.slots, chunk=chunk)
         self._overlap = model.device != "cpu" if overlap is None else overlap
-        self._most = model.cache.slots + waiting
+        self._most = model.slots + waiting
         self._wake = threading.Condition()
         self._arrived: deque[Thought] = deque()
         self._live = 0
@@ -262,21 +263,25 @@ class Engine(LanguageModel):
 
     def _read(self, step: Step) -> None:
         """What a step brought goes to those it is for. One that has ended since gets nothing."""
-        broken = step.broken()
         thoughts, tokens = step.read()
         now = time.monotonic()
         for thought in step.outcomes:
-            if thought.id in broken and not thought.ended:
-                self._runner.release(thought, broken=True)
-                self._fail(thought, _not_finite(self.name, self.precision))
-            elif thought.prefilled is None:
+            if thought.prefilled is None:
                 thought.prefilled = now
         for thinking in thoughts:
-            if not thinking.thought.ended:
+            if self._sound(thinking.thought, thinking.norm):
                 self._tell_step(thinking)
         for spoken in tokens:
-            if not spoken.thought.ended:
+            if self._sound(spoken.thought, spoken.logprob):
                 self._tell_token(spoken)
+
+    def _sound(self, thought: Thought, value: float) -> bool:
+        """Whether a Thought goes on; one whose numbers are not finite fails here."""
+        if thought.ended or math.isfinite(value):
+            return not thought.ended
+        self._runner.release(thought, broken=True)
+        self._fail(thought, _not_finite(self.name, self.precision))
+        return False
 
     def _tell_step(self, read: ReadThought) -> None:
         thought = read.thought

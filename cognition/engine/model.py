@@ -110,7 +110,7 @@ class TransformersModel(CausalModel):
 
 
 class DecoderModel:
-    """A model that `cognition.engine.decoder` computes, with its cache: what an Engine takes over."""
+    """A model that `cognition.engine.decoder` computes, and the room for its Thoughts: what an Engine runs."""
 
     name: str
     address: ModelAddress
@@ -121,15 +121,21 @@ class DecoderModel:
     def __init__(
         self,
         decoder: Decoder,
-        cache: KeyValueCache,
+        room: Room,
         encoder: PromptEncoder,
         end_tokens: frozenset[int],
         tokenizer: ChatTokenizer | None = None,
     ) -> None:
-        self.decoder, self.cache, self.encoder = decoder, cache, encoder
+        self.decoder, self.encoder = decoder, encoder
         self.end_tokens, self.tokenizer = end_tokens, tokenizer
-        self.context_tokens = cache.capacity
-        self.memory_bytes = decoder.nbytes + cache.nbytes
+        self.slots, self.context_tokens = room.slots, room.context
+        self.memory_bytes = decoder.nbytes + room.cache
+
+    def new_cache(self) -> KeyValueCache:
+        """Keys and values of as many Thoughts as there is room for."""
+        from cognition.engine.cache import KeyValueCache
+
+        return KeyValueCache(self.decoder.config, self.slots, self.context_tokens, self.device)
 
 
 def load_model(
@@ -212,13 +218,11 @@ def _decoder_model(
     import torch
 
     from cognition.engine import weights
-    from cognition.engine.cache import KeyValueCache
     from cognition.engine.decoder import Decoder
     from cognition.engine.prompts import TextEncoder
 
     kind = getattr(torch, precision)
     decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)))
-    cache = KeyValueCache(config, room.slots, room.context, device)
     told: dict[str, Any] = json.loads((folder / "config.json").read_text())
     tokenizer: ChatTokenizer
     if is_ours:
@@ -228,7 +232,7 @@ def _decoder_model(
 
         tokenizer = TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
     ends = _end_tokens(told.get("eos_token_id")) | _generation_ends(folder) | tokenizer.end_tokens
-    return DecoderModel(decoder, cache, TextEncoder(tokenizer, config.latent), ends, tokenizer)
+    return DecoderModel(decoder, room, TextEncoder(tokenizer, config.latent), ends, tokenizer)
 
 
 def _generation_ends(folder: Path) -> frozenset[int]:

@@ -70,24 +70,19 @@ class ReadThought:
 class Step:
     """What one step brought, on the device."""
 
-    finite: Tensor
-    """Whether each hidden row has only finite numbers, shape [rows]."""
     outcomes: list[Thought]
-    """Whose rows those are."""
+    """Whose rows were all computed."""
     spoken: _Spoken | None = None
     thought: _Thought | None = None
     rows: int = 0
     """How many were computed."""
     draws: list[Draw] = field(default_factory=list)
 
-    def broken(self) -> set[int]:
-        """Ids of Thoughts with a hidden row that is not finite. Waits for the device."""
-        if bool(self.finite.all()):
-            return set()
-        return {one.id for one, fine in zip(self.outcomes, self.finite.tolist(), strict=True) if not fine}
-
     def read(self) -> tuple[list[ReadThought], list[ReadToken]]:
-        """Latent steps and tokens. Waits for the device."""
+        """Latent steps and tokens. Waits for the device.
+
+        A length or a log-probability that is not finite says that the hidden row was not.
+        """
         thoughts, tokens = [], []
         if (told := self.thought) is not None:
             norms = told.norms.tolist()
@@ -152,7 +147,7 @@ class Runner:
     def run(self, work: Sequence[tuple[Thought, int]]) -> Step:
         """Computes so many waiting rows of each Thought, which has to hold a slot."""
         hidden, outcomes, rounds = self._forward(work)
-        step = Step(torch.isfinite(hidden).all(dim=-1), outcomes, rows=sum(count for _, count in work))
+        step = Step(outcomes, rows=sum(count for _, count in work))
         for thought, rows in rounds:
             fed = self._feedback.rows_for([thought.thinking] * len(rows), rows, rows)
             thought.round(fed)
@@ -189,20 +184,24 @@ class Runner:
             batch = Batch(chunks, self._decoder.config, self._decoder.device)
             chosen = torch.tensor(select, dtype=torch.int64, device=self._decoder.device)
             hidden = self._decoder.forward(self._embedded(inputs), batch, self._cache, chosen, depth)
-            at = 0
+            at, last = 0, []
             for thought, count in whose:
                 if count:
                     rounds.append((thought, hidden[at : at + count]))
                 # A Thought in a round speaks from its last row, if this was the last round.
                 at += count or 1
-                parts.append(hidden[at - 1 : at])
+                last.append(at - 1)
                 outcomes.append(thought)
-        hidden = torch.cat(parts) if parts else torch.empty(0, self._decoder.config.width, device=self._decoder.device)
-        return hidden, outcomes, rounds
+            if rounds:
+                hidden = hidden[last]
+            parts.append(hidden)
+        return parts[0] if len(parts) == 1 else torch.cat(parts), outcomes, rounds
 
     def _embedded(self, inputs: Sequence[Input]) -> Tensor:
         """Rows of input, shape [n, width]."""
         decoder = self._decoder
+        if len(inputs) == 1 and isinstance(inputs[0], Vector):
+            return inputs[0].tensor[None]
         ids = torch.tensor([one if isinstance(one, int) else 0 for one in inputs], device=decoder.device)
         draws = [(at, one) for at, one in enumerate(inputs) if isinstance(one, Draw)]
         if draws:

@@ -1,0 +1,53 @@
+"""What fits into minutes: how many examples an epoch may have, by measuring a few steps of each stage.
+
+The measurement is of this machine as it is busy now, with rows as long as the task's. Steps of every stage are timed on
+a trainer that is thrown away, and one evaluation, so that the run itself begins as it would have begun.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from cognition.latent.run import TrainingRun
+from cognition.latent.settings import Settings
+from cognition.latent.tasks.base import Task
+from cognition.latent.trainer import Trainer
+
+TIMED_STEPS = 2
+"""Of each stage, after one that warms up."""
+
+
+def fitted(settings: Settings, task: Task, minutes: float, *, cache_dir: Path, device: str) -> Settings:
+    """Settings with `examples` such that the run takes about so many minutes; at least one step an epoch."""
+    curriculum = settings.curriculum
+    with tempfile.TemporaryDirectory() as folder:
+        probe = replace(settings, examples=(TIMED_STEPS + 1) * settings.batch)
+        trainer = Trainer(probe, task, TrainingRun(Path(folder)), cache_dir=cache_dir, device=device)
+        count = len(trainer.data("train")[0])
+        per_example = {}
+        for epoch in range(curriculum.epochs):
+            stage = curriculum.stage(epoch)
+            if stage not in per_example:
+                per_example[stage] = _timed(trainer, epoch)
+        started = time.perf_counter()
+        trainer.answers("validation", curriculum.last_stage)
+        evaluation = time.perf_counter() - started
+    training = sum(per_example[curriculum.stage(epoch)] for epoch in range(curriculum.epochs))
+    left = max(minutes * 60 - evaluation * curriculum.epochs, 0.0)
+    batches = max(1, round(left / training / settings.batch))
+    return replace(settings, examples=min(batches * settings.batch, count))
+
+
+def _timed(trainer: Trainer, epoch: int) -> float:
+    """Seconds an example of an epoch."""
+    trainer.epoch = epoch
+    first, *others = trainer.batches(epoch)
+    trainer.take_step(first)
+    started = time.perf_counter()
+    for places in others:
+        trainer.take_step(places)
+    examples = sum(map(len, others))
+    return (time.perf_counter() - started) / examples if examples else 0.0
