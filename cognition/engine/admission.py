@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from cognition.engine import feedback
 from cognition.engine.base import Prompt, Request, Thinking, ThoughtState
-from cognition.engine.constraint import Constraints
+from cognition.engine.constraint import Constraints, Matcher
 from cognition.engine.delivery import Mailbox
 from cognition.engine.model import DecoderModel
 from cognition.engine.thought import Encoded, Thought
-from core.errors import InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument
 
 
 class Admission:
@@ -81,7 +81,7 @@ class Admission:
                 )
             thought.matcher = self._constraints.matcher(request.constraint)
             for token in state.tokens if state is not None else ():
-                thought.matcher.take(token)
+                _follow(thought.matcher, token)
         return thought
 
     def _encoded(self, prompt: Prompt | ThoughtState) -> Encoded:
@@ -114,3 +114,14 @@ class Admission:
             f"{' together' if steps else ''}, so that one can follow; shorten it",
             field="prompt",
         )
+
+
+def _follow(matcher: Matcher, token: int) -> None:
+    """Takes a token that a Thought has already: drawn under another constraint, or none."""
+    try:
+        matcher.take(token)
+    except FailedPrecondition as error:
+        raise InvalidArgument(
+            f"token {token} of the Thought does not follow in the constraint; keep fewer of its tokens, or none",
+            field="constraint",
+        ) from error

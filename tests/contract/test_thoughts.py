@@ -317,6 +317,7 @@ OF_A_THOUGHT = [
     bad("keep_latent_steps", "3; give 0 to 2", keep_latent_steps=3),
     bad("keep_tokens", "3; give 0 to 2", keep_tokens=3),
     bad("budget.latent_steps", "2 tokens", steps=2),
+    bad("regex", "does not follow", regex="[0-9]+"),
     bad("edits[0].step", "2; give 0 to 1", edits=[pb.ThoughtEdit(step=2, vector=vector())]),
     bad("edits[0].vector.space", "latent/", code=StatusCode.FAILED_PRECONDITION, why="SPACE_MISMATCH",
         edits=[pb.ThoughtEdit(vector=vector(space="minilm-l6-v2"))]),
