@@ -142,20 +142,23 @@ def _reasoning(settings: Settings, links: Links) -> Service:
     from services.reasoning.forgotten import ForgottenEpisodes
     from services.reasoning.links import RemoteMemory, RemotePerceiver
     from services.reasoning.models import Models
+    from services.reasoning.thoughts import Thoughts
     from services.reasoning.traces import Traces
     from services.reasoning.uses import Uses
 
     clock = SystemClock()
     traces = Traces(settings.data_dir / "traces.sqlite", settings.trace_keep)
+    thoughts = Thoughts(settings.data_dir / "thoughts.sqlite", settings.thought_keep)
     return reasoning.service(
         reasoning.Reasoning(
             Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
-            Models(settings.language_model, partial(_language_model, settings)),
+            Models(settings.language_model, partial(_language_model, settings), settings.model_addresses),
             traces,
+            thoughts,
             clock,
             RandomIds(clock),
             Uses(links.to("memory")),
-            ForgottenEpisodes(links.to("memory"), traces),
+            ForgottenEpisodes(links.to("memory"), traces, thoughts),
         )
     )
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from cognition.engine import feedback
 from cognition.engine.base import Prompt, Request, Thinking, ThoughtState
-from cognition.engine.constraint import Constraints
+from cognition.engine.constraint import Constraints, Matcher
 from cognition.engine.delivery import Mailbox
 from cognition.engine.model import DecoderModel
 from cognition.engine.thought import Encoded, Thought
-from core.errors import InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument
 
 
 class Admission:
@@ -30,6 +30,10 @@ class Admission:
     def count_tokens(self, prompt: Prompt) -> int:
         """Rows that a prompt takes."""
         return len(self._model.encoder.encode(prompt).rows)
+
+    def text_of(self, state: ThoughtState) -> str:
+        """What the tokens of a state say."""
+        return self._model.encoder.continued(state, [], ()).decode(list(state.tokens))
 
     def thought(self, request: Request, mailbox: Mailbox) -> Thought:
         """A request, checked against the model and laid out as rows. Raises InvalidArgument.
@@ -77,7 +81,7 @@ class Admission:
                 )
             thought.matcher = self._constraints.matcher(request.constraint)
             for token in state.tokens if state is not None else ():
-                thought.matcher.take(token)
+                _follow(thought.matcher, token)
         return thought
 
     def _encoded(self, prompt: Prompt | ThoughtState) -> Encoded:
@@ -110,3 +114,14 @@ class Admission:
             f"{' together' if steps else ''}, so that one can follow; shorten it",
             field="prompt",
         )
+
+
+def _follow(matcher: Matcher, token: int) -> None:
+    """Takes a token that a Thought has already: drawn under another constraint, or none."""
+    try:
+        matcher.take(token)
+    except FailedPrecondition as error:
+        raise InvalidArgument(
+            f"token {token} of the Thought does not follow in the constraint; keep fewer of its tokens, or none",
+            field="constraint",
+        ) from error

@@ -390,6 +390,10 @@ class LanguageModel(ABC):
     def count_tokens(self, prompt: Prompt) -> int:
         """How many tokens a prompt takes, template included."""
 
+    def text_of(self, state: ThoughtState) -> str:
+        """What the tokens of a Thought say. Raises InvalidArgument where the model keeps no Thoughts."""
+        raise InvalidArgument(f"{self.name} keeps no thoughts", field="prompt")
+
     @abstractmethod
     def close(self) -> None:
         """Stops what runs, refuses what waits (Unavailable, ENGINE_CLOSED), and ends the thread."""

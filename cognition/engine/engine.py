@@ -35,6 +35,7 @@ from cognition.engine.base import (
     Prompt,
     Request,
     StopReason,
+    ThoughtState,
 )
 from cognition.engine.delivery import Mailbox, Outcome, deliver
 from cognition.engine.model import DecoderModel
@@ -129,6 +130,10 @@ class Engine(LanguageModel):
     def count_tokens(self, prompt: Prompt) -> int:
         """See LanguageModel. Takes the calling thread some microseconds for each word."""
         return self._admission.count_tokens(prompt)
+
+    def text_of(self, state: ThoughtState) -> str:
+        """See LanguageModel."""
+        return self._admission.text_of(state)
 
     def close(self) -> None:
         """See LanguageModel. Waits for the thread, which ends after the step it is in: not on an event loop."""

@@ -243,7 +243,7 @@ def _decoder_model(
     decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)), formats)
     told: dict[str, Any] = json.loads((folder / "config.json").read_text())
     tokenizer: ChatTokenizer
-    if is_ours:
+    if is_ours or config.own:
         tokenizer = FolderTokenizer(folder)
     else:
         from transformers import AutoTokenizer

@@ -150,13 +150,13 @@ class Thought:
     _stops: StopStrings = field(init=False)
 
     def __post_init__(self) -> None:
-        self._decoder = IncrementalDecoder(self.prompt.decode)
         self._stops = StopStrings(self.request.stop)
 
     # What it is made of
 
     def begin(self, state: ThoughtState | None) -> None:
         """Lays out the rows that are known: of a prompt, or of a state that is continued."""
+        self._decoder = IncrementalDecoder(self.prompt.decode)
         self.rows = list(self.prompt.rows)
         self.latent_start = len(self.rows)
         thinking = self.thinking

@@ -42,6 +42,7 @@ from services.assembly import Links
 from services.memory.perceiving import RemoteEncoder
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models
+from services.reasoning.thoughts import Thoughts
 from services.reasoning.traces import Traces
 from services.runtime import telemetry
 from services.runtime.server import Server
@@ -161,6 +162,7 @@ async def serve(pipe: Connection, token: str) -> None:
                 NullCycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
                 Models("file:/null", partial(_null_model)),
                 Traces(None, keep=1000),
+                Thoughts(None, keep=1000),
                 clock,
                 RandomIds(clock),
             )
