@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cognition.latent.answering import Answers, Thoughts
+from cognition.latent.answering import Thoughts
 from cognition.latent.budget import fitted
 from cognition.latent.curriculum import FED_BACK, MARKED, Mode
 from cognition.latent.run import OnProgress, StopRequest, TrainingRun

@@ -95,11 +95,15 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="bitemporal, dream, forget, kill, locomo, memory, rpc, sample.")],
+    name: Annotated[
+        str, typer.Argument(help="bitemporal, dream, forget, kill, latent, locomo, memory, rpc, sample, soak.")
+    ],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long each part measures.")] = 3.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long rpc measures each part (3), and soak in all (1800).")
+    ] = None,
     histories: Annotated[int, typer.Option(min=1, help="How many histories bitemporal writes.")] = 10_000,
     kills: Annotated[int, typer.Option(min=1, help="How often kill kills.")] = 100,
     recipe: Annotated[str, typer.Option(help="The recipe that locomo measures.")] = "",
