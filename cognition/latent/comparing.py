@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cognition.latent.answering import Answers, Thoughts
+from cognition.latent.answering import Thoughts
 from cognition.latent.budget import fitted
 from cognition.latent.curriculum import FED_BACK, MARKED, Mode
 from cognition.latent.run import OnProgress, StopRequest, TrainingRun
@@ -77,7 +77,7 @@ def compare(
         uses += ["pause"] if mode in FED_BACK else []
         for use in uses:
             found = trainer.answers("test", asked.curriculum.last_stage, use, most=tested)
-            name = mode if use == "trained" else f"  {mode}, {'no' if use == 'zero' else 'pause for'} thoughts"
+            name = mode if use == "trained" else f"{mode}, {'none' if use == 'zero' else 'pause'}"
             rows.append(
                 Compared(
                     name,

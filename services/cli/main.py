@@ -7,10 +7,10 @@ import sys
 import sapience
 
 from core.errors import SapienceError
-from services.cli import asking, correcting, dreams, entities, facts, keeping, memories, moving, running, show
+from services.cli import asking, correcting, dreams, entities, facts, keeping, memories, moving, running, show, training
 from services.cli.app import app
 
-COMMANDS = (memories, asking, facts, correcting, entities, keeping, dreams, moving, running)
+COMMANDS = (memories, asking, facts, correcting, entities, keeping, dreams, moving, running, training)
 """The modules that add commands to the application when they are imported."""
 
 
