@@ -110,6 +110,8 @@ class DecoderConfig:
     latent: Latent = Latent()
     projection: bool = False
     halt: bool = False
+    own: bool = False
+    """Whether it is a checkpoint of this project's own, which transformers does not know."""
 
     def order(self, depth: int = 0) -> list[tuple[int, int, bool]]:
         """The layers as they are passed: (layer, place in the cache, whether the block's input is added before it)."""
@@ -189,6 +191,7 @@ def _own(config: Mapping[str, Any]) -> DecoderConfig:
         latent=_latent(config),
         projection=bool(told.get("projection")),
         halt=bool(told.get("halt")),
+        own=True,
     )
 
 

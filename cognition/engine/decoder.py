@@ -11,14 +11,15 @@ what goes in and how it is laid out:
   Thought that thinks or speaks, and a hundred of one that is read, are the same thing.
 - Logits are computed for the rows that are asked for, mostly one for each sequence.
 
-Weights may be bfloat16; then the products with them are computed in it, and everything between (norms, rotation,
-attention, the sum of the layers) in float32. That costs next to nothing and stays nearer to float32 than computing all
-in bfloat16. Not safe for several threads together with one cache.
+Matrices may be held in fewer bits (`cognition.engine.products`); then the products with them are computed so, attention
+in the cache's format, and everything between (norms, rotation, the sum of the layers) in float32. That costs next to
+nothing and stays nearer to float32 than computing all in bfloat16. Not safe for several threads together with one
+cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,6 @@ from torch.nn.functional import (
     embedding,
     gelu,
     layer_norm,
-    linear,
     rms_norm,
     scaled_dot_product_attention,
     silu,
@@ -35,6 +35,10 @@ from torch.nn.functional import (
 
 from cognition.engine.architecture import DecoderConfig
 from cognition.engine.cache import KeyValueCache
+from cognition.engine.products import Formats, Product, product
+
+_CALL_BYTES = 200_000
+"""Of keys and values that are read in the time that one more call of the attention takes, on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,16 @@ class Batch:
         """Rows of the cache that the longest of the singles sees."""
         self.gaps: Tensor | None = None
         self.mask: Tensor | None = None
-        if len(self.singles) > 1:
+        lengths = [chunk.start + 1 for chunk in self.singles]
+        call = _CALL_BYTES // (8 * config.key_heads * config.head_size)
+        self.apart = device.type == "cpu" and (
+            sum(lengths) + call * len(lengths) < (self.span[1] - self.span[0]) * self.reach + call
+        )
+        """Whether singles are attended one by one: where their lengths differ much, that reads less of the cache."""
+        if len(self.singles) > 1 and not self.apart:
             first, end = self.span
             seen = torch.ones(end - first, dtype=torch.int64)
-            seen[[chunk.slot - first for chunk in self.singles]] = torch.tensor(
-                [chunk.start + 1 for chunk in self.singles]
-            )
+            seen[[chunk.slot - first for chunk in self.singles]] = torch.tensor(lengths)
             # Slots between that do not compute see their first row, for the sake of the arithmetic.
             self.mask = (torch.arange(self.reach) < seen[:, None])[:, None, None].to(device)
             if end - first > len(self.singles):
@@ -91,19 +99,34 @@ class Batch:
 class Decoder:
     """Weights and the forward pass."""
 
-    def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor]) -> None:
-        """Takes tensors named as in `cognition.engine.weights`. KeyError for one that is missing."""
+    def __init__(
+        self, config: DecoderConfig, weights: MutableMapping[str, Tensor], formats: Formats | None = None
+    ) -> None:
+        """Takes tensors named as in `cognition.engine.weights`. KeyError for one that is missing.
+
+        `formats` None holds matrices as they come; else those of the layers are taken out of `weights` one by one, so
+        that no second copy of all is in memory.
+        """
         self.config = config
+        self.parameters = sum(tensor.numel() for tensor in weights.values())
         self.embedding = weights["embed.weight"]
         self.device = self.embedding.device
         self._position = weights["position.weight"].float() if config.positions == "learned" else None
-        self._head = self.embedding if config.tied else weights["head.weight"]
+        self._head = product(self.embedding if config.tied else weights["head.weight"], None, formats)
+        if formats is not None and formats.many == "bfloat16":
+            self.embedding = self.embedding.to(torch.bfloat16)
         self._norm = _Norm(weights, "norm", config)
-        self._layers = [_Layer(weights, f"layers.{number}", config) for number in range(config.layers)]
+        self._layers = []
+        for number in range(config.layers):
+            self._layers.append(_Layer(weights, f"layers.{number}", config, formats))
+            if formats is not None:
+                for name in [name for name in weights if name.startswith(f"layers.{number}.")]:
+                    del weights[name]
         self.projection = _Projection(weights) if config.projection else None
         self.halt = (weights["halt.weight"].float(), weights["halt.bias"].float()) if config.halt else None
-        self.parameters = sum(tensor.numel() for tensor in weights.values())
-        self.nbytes = sum(tensor.nbytes for tensor in weights.values())
+        self.nbytes = self.embedding.nbytes + sum(layer.nbytes for layer in self._layers)
+        if not (config.tied and self._head.holds(self.embedding)):
+            self.nbytes += self._head.nbytes
         self._frequencies: Tensor | None = None
         if config.rotary is not None:
             # In float32 and on the CPU, as the reference does, whatever the weights are in.
@@ -119,7 +142,7 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden rows after the final norm, shape [n, width], give [n, vocabulary] in float32."""
-        return _product(hidden, self._head)
+        return self._head(hidden)
 
     def forward(self, inputs: Tensor, batch: Batch, cache: KeyValueCache, select: Tensor, depth: int = 0) -> Tensor:
         """Computes rows, shape [rows, width] float32, on top of the cache and adds them to it.
@@ -177,19 +200,13 @@ class Decoder:
     def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
         if self._frequencies is None:
             return None
-        angles = torch.outer(positions.float(), self._frequencies).repeat(1, 2)[:, None]
-        return angles.cos(), angles.sin()
+        angles = torch.outer(positions.float(), self._frequencies)[:, None]
+        cosine, sine = angles.cos(), angles.sin()
+        return torch.cat([cosine, cosine], -1), torch.cat([-sine, sine], -1)
 
 
-class _Linear:
-    """A product in the weight's precision, float32 in and out."""
-
-    def __init__(self, weights: Mapping[str, Tensor], name: str) -> None:
-        self._weight = weights[f"{name}.weight"]
-        self._bias = weights.get(f"{name}.bias")
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        return linear(inputs.to(self._weight.dtype), self._weight, self._bias).float()
+def _linear(weights: Mapping[str, Tensor], name: str, formats: Formats | None) -> Product:
+    return product(weights[f"{name}.weight"], weights.get(f"{name}.bias"), formats)
 
 
 class _Norm:
@@ -206,16 +223,19 @@ class _Norm:
 
 
 class _Layer:
-    def __init__(self, weights: Mapping[str, Tensor], name: str, config: DecoderConfig) -> None:
+    def __init__(
+        self, weights: Mapping[str, Tensor], name: str, config: DecoderConfig, formats: Formats | None
+    ) -> None:
         self.attention_norm = _Norm(weights, f"{name}.attention_norm", config)
         self.mlp_norm = _Norm(weights, f"{name}.mlp_norm", config)
-        self.qkv = _Linear(weights, f"{name}.qkv")
-        self.output = _Linear(weights, f"{name}.output")
-        self._up = _Linear(weights, f"{name}.up")
-        self._down = _Linear(weights, f"{name}.down")
+        self.qkv = _linear(weights, f"{name}.qkv", formats)
+        self.output = _linear(weights, f"{name}.output", formats)
+        self._up = _linear(weights, f"{name}.up", formats)
+        self._down = _linear(weights, f"{name}.down", formats)
         self._gated = config.gated
         self.query_norm = _Norm(weights, f"{name}.query_norm", config) if config.head_norms else None
         self.key_norm = _Norm(weights, f"{name}.key_norm", config) if config.head_norms else None
+        self.nbytes = self.qkv.nbytes + self.output.nbytes + self._up.nbytes + self._down.nbytes
 
     def mlp(self, normed: Tensor) -> Tensor:
         if not self._gated:
@@ -228,7 +248,7 @@ class _Projection:
     """What CODI (arXiv 2502.21074, section 3) puts between a thought and the next row: an MLP, then a layer norm."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._first, self._second = _Linear(weights, "feedback.0"), _Linear(weights, "feedback.2")
+        self._first, self._second = _linear(weights, "feedback.0", None), _linear(weights, "feedback.2", None)
         self._weight, self._bias = weights["feedback.norm.weight"].float(), weights["feedback.norm.bias"].float()
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -239,8 +259,21 @@ class _Projection:
 def _attend_singles(query: Tensor, stored: Tensor, batch: Batch) -> Tensor:
     """One row of each of several sequences: query [n, key heads, groups, head size] gives the same shape.
 
-    All slots from the first to the last are one product with a mask, since a view of the cache costs nothing.
+    Either one by one, or all slots from the first to the last in one product with a mask, since a view of the cache
+    costs nothing.
     """
+    if batch.apart:
+        keys, values = stored
+        return torch.cat(
+            [
+                scaled_dot_product_attention(
+                    query[at : at + 1],
+                    keys[chunk.slot : chunk.slot + 1, :, : chunk.start + 1],
+                    values[chunk.slot : chunk.slot + 1, :, : chunk.start + 1],
+                )
+                for at, chunk in enumerate(batch.singles)
+            ]
+        )
     first, end = batch.span
     keys, values = stored[0, first:end, :, : batch.reach], stored[1, first:end, :, : batch.reach]
     if batch.gaps is not None:
@@ -267,15 +300,10 @@ def _causal(chunk: Chunk, groups: int, device: torch.device) -> Tensor:
     return (torch.arange(end, device=device) <= rows).repeat(groups, 1)
 
 
-def _product(inputs: Tensor, weight: Tensor) -> Tensor:
-    return linear(inputs.to(weight.dtype), weight).float()
-
-
 def _rotated(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary embedding (Su et al. 2021, arXiv 2104.09864): the halves of each head are the pairs' two parts."""
     cosine, sine = rotation
-    first, second = vectors.chunk(2, dim=-1)
-    return vectors * cosine + torch.cat((-second, first), dim=-1) * sine
+    return torch.addcmul(vectors * cosine, vectors.roll(vectors.shape[-1] // 2, -1), sine)
 
 
 def _slot(chunk: Chunk) -> int:

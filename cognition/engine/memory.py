@@ -16,7 +16,8 @@ from cognition.engine.architecture import DecoderConfig
 MOST_SLOTS = 16
 _LEAST_CONTEXT = 256
 _PART = 4
-_ELEMENT = {"float32": 4, "bfloat16": 2}
+_ELEMENT = {"float32": 4, "bfloat16": 2, "quantised": 3}
+"""Bytes of a weight. Where it is quantised: four bits and a scale for few rows, bfloat16 for many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,13 @@ def reserved(
     """Plans the memory of a model in a folder of safetensors files. `slots` and `context` as they are, where given."""
     weights = stored_numbers(folder) * _ELEMENT[precision]
     available = _available(device)
-    rows = max(0, available - weights) // _PART // config.cache_bytes(1)
+    element = 4 if precision == "float32" else 2
+    rows = max(0, available - weights) // _PART // config.cache_bytes(1, element)
     longest = min(context or config.context, config.context)
     if context is None:
         longest = min(longest, max(rows // 4, _LEAST_CONTEXT))
     count = slots or max(1, min(rows // longest, MOST_SLOTS))
-    return Room(weights, config.cache_bytes(longest * count), available, count, longest)
+    return Room(weights, config.cache_bytes(longest * count, element), available, count, longest)
 
 
 def stored_numbers(folder: Path) -> int:

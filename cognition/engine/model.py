@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cognition.engine.architecture import DecoderConfig, Unsupported, described
 from cognition.engine.gguf import converted
 from cognition.engine.memory import Room, reserved
-from cognition.engine.precision import Precision, fastest_precision
+from cognition.engine.precision import Precision, measured
 from cognition.engine.tokenizer import ChatTokenizer, FolderTokenizer, TransformersTokenizer
 from core.errors import FailedPrecondition, SapienceError
 from core.models import ModelAddress, locate
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cognition.engine.cache import KeyValueCache
     from cognition.engine.decoder import Decoder
+    from cognition.engine.products import Formats
     from cognition.engine.prompts import PromptEncoder
 
 logger = logging.getLogger(__name__)
@@ -133,9 +134,12 @@ class DecoderModel:
 
     def new_cache(self) -> KeyValueCache:
         """Keys and values of as many Thoughts as there is room for."""
+        import torch
+
         from cognition.engine.cache import KeyValueCache
 
-        return KeyValueCache(self.decoder.config, self.slots, self.context_tokens, self.device)
+        kind = torch.float32 if self.precision == "float32" else torch.bfloat16
+        return KeyValueCache(self.decoder.config, self.slots, self.context_tokens, self.device, kind)
 
 
 def load_model(
@@ -151,7 +155,8 @@ def load_model(
 ) -> DecoderModel | TransformersModel:
     """Loads a model: seconds, and once some 20 s for a GGUF file, so call it on a thread.
 
-    `precision` auto is bfloat16 on a GPU and the faster one, by a measurement that is kept, on a CPU. `threads` are
+    `precision` auto is bfloat16 on a GPU and the fastest, by a measurement that is kept, on a CPU; quantised, what a
+    file holds in four bits stays so where that is faster (for few rows), beside bfloat16. `threads` are
     torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `slots`
     Thoughts compute at once, each of up to `context` rows; by default what a quarter of the free memory holds. `plain`
     False uses transformers even where the decoder would do, to compare the two.
@@ -173,8 +178,11 @@ def load_model(
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
     torch.set_num_threads(threads)
+    choice = None if place == "cuda" or precision == "float32" else measured(cache_dir)
     if precision == "auto":
-        precision = "bfloat16" if place == "cuda" else fastest_precision(cache_dir)
+        precision = "bfloat16" if choice is None else choice.precision(quantised=is_ours and plain)
+    if place == "cuda" and precision == "quantised":
+        precision = "bfloat16"
     model: DecoderModel | TransformersModel
     try:
         config = _decoder_config(folder) if plain else None
@@ -185,8 +193,11 @@ def load_model(
                 raise FailedPrecondition(
                     f"{address} does not fit: {room}; free some, or load a smaller one", reason="MODEL_TOO_LARGE"
                 )
-            model = _decoder_model(folder, config, room, place, precision, is_ours)
+            formats = None if choice is None else choice.formats(precision)
+            model = _decoder_model(folder, config, room, place, precision, formats, is_ours)
         else:
+            if precision == "quantised":
+                precision = "bfloat16" if choice is None else choice.full
             model = TransformersModel(folder, device=place, precision=precision)
     except SapienceError:
         raise
@@ -213,7 +224,13 @@ def _decoder_config(folder: Path) -> DecoderConfig | None:
 
 
 def _decoder_model(
-    folder: Path, config: DecoderConfig, room: Room, device: str, precision: Precision, is_ours: bool
+    folder: Path,
+    config: DecoderConfig,
+    room: Room,
+    device: str,
+    precision: Precision,
+    formats: Formats | None,
+    is_ours: bool,
 ) -> DecoderModel:
     import torch
 
@@ -221,11 +238,12 @@ def _decoder_model(
     from cognition.engine.decoder import Decoder
     from cognition.engine.prompts import TextEncoder
 
-    kind = getattr(torch, precision)
-    decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)))
+    # What is quantised shows its grid only in float32.
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)), formats)
     told: dict[str, Any] = json.loads((folder / "config.json").read_text())
     tokenizer: ChatTokenizer
-    if is_ours:
+    if is_ours or config.own:
         tokenizer = FolderTokenizer(folder)
     else:
         from transformers import AutoTokenizer

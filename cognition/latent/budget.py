@@ -16,12 +16,15 @@ from cognition.latent.settings import Settings
 from cognition.latent.tasks.base import Task
 from cognition.latent.trainer import Trainer
 
+SHARE_OF_ANSWERS = 0.2
+"""Of the minutes, for evaluation; fewer examples are answered where it takes more, down to the fewest."""
+FEWEST_ANSWERS = 32
 TIMED_STEPS = 2
 """Of each stage, after one that warms up."""
 
 
 def fitted(settings: Settings, task: Task, minutes: float, *, cache_dir: Path, device: str) -> Settings:
-    """Settings with `examples` such that the run takes about so many minutes; at least one step an epoch."""
+    """Settings with `examples` and `evaluated` such that a run takes about so many minutes: a step an epoch at least."""
     curriculum = settings.curriculum
     with tempfile.TemporaryDirectory() as folder:
         probe = replace(settings, examples=(TIMED_STEPS + 1) * settings.batch)
@@ -33,12 +36,14 @@ def fitted(settings: Settings, task: Task, minutes: float, *, cache_dir: Path, d
             if stage not in per_example:
                 per_example[stage] = _timed(trainer, epoch)
         started = time.perf_counter()
-        trainer.answers("validation", curriculum.last_stage)
-        evaluation = time.perf_counter() - started
+        trainer.answers("validation", 0)
+        one_answer = (time.perf_counter() - started) / len(trainer.data("validation")[0])
     training = sum(per_example[curriculum.stage(epoch)] for epoch in range(curriculum.epochs))
-    left = max(minutes * 60 - evaluation * curriculum.epochs, 0.0)
+    share = SHARE_OF_ANSWERS * minutes * 60 / curriculum.epochs
+    evaluated = min(settings.evaluated, max(FEWEST_ANSWERS, int(share / one_answer)))
+    left = max(minutes * 60 - evaluated * one_answer * curriculum.epochs, 0.0)
     batches = max(1, round(left / training / settings.batch))
-    return replace(settings, examples=min(batches * settings.batch, count))
+    return replace(settings, examples=min(batches * settings.batch, count), evaluated=evaluated)
 
 
 def _timed(trainer: Trainer, epoch: int) -> float:

@@ -77,7 +77,7 @@ def compare(
         uses += ["pause"] if mode in FED_BACK else []
         for use in uses:
             found = trainer.answers("test", asked.curriculum.last_stage, use, most=tested)
-            name = mode if use == "trained" else f"  {mode}, {'no' if use == 'zero' else 'pause for'} thoughts"
+            name = mode if use == "trained" else f"{mode}, {'none' if use == 'zero' else 'pause'}"
             rows.append(
                 Compared(
                     name,

@@ -283,15 +283,17 @@ class Trainer:
         stage = self.curriculum.stage(self.epoch)
         found = self.answers("validation", stage)
         controls: dict[str, float] = {}
-        if self.curriculum.mode in MARKED and stage:
+        # The controls take time as well; they mean something once no step is left.
+        last = stage == self.curriculum.last_stage
+        if self.curriculum.mode in MARKED and last:
             controls["zero_thoughts"] = self.answers("validation", stage, "zero").accuracy
-        if self.curriculum.mode in FED_BACK and stage:
+        if self.curriculum.mode in FED_BACK and last:
             controls["pause_tokens"] = self.answers("validation", stage, "pause").accuracy
         self.run.log(
             self.step, stage=stage, epoch=self.epoch, accuracy=found.accuracy, tokens=found.tokens,
             thoughts=found.thoughts, **controls,
         )  # fmt: skip
-        if stage == self.curriculum.last_stage and found.accuracy >= self.best:
+        if last and found.accuracy >= self.best:
             self.best = found.accuracy
             self.save_model(self.run.folder / MODEL)
             _replace({name: one.detach() for name, one in self.parameters.items()}, self.run.folder / BEST)

@@ -89,3 +89,45 @@ def tiny_modules() -> dict[str, transformers.PreTrainedModel]:
                 torch.nn.init.normal_(weight, 1.0 if key.endswith("weight") else 0.0, 0.3)
         modules[name] = module
     return modules
+
+
+def own_checkpoint(folder: Path, *, extra_layers: int = 0, **config) -> ModelAddress:
+    """A checkpoint of this project's own, with a projection, a halting head and, where asked for, a recurrent block."""
+    import json
+
+    from safetensors.torch import save_file
+
+    width, heads, layers, vocabulary = 32, 4, 3 + extra_layers, 300
+    told = {
+        "architectures": ["SapienceDecoder"], "hidden_size": width, "num_hidden_layers": layers,
+        "num_attention_heads": heads, "num_key_value_heads": 2, "intermediate_size": 64, "vocab_size": vocabulary,
+        "max_position_embeddings": 256, "position": "rotary", "norm": "rms", "activation": "silu_gated",
+        "tie_word_embeddings": True, "eos_token_id": 256,
+        "latent": {"mode": "projected", "steps": 4, "projection": True, "halt": True, "pause_token": 290},
+    }  # fmt: skip
+    torch.manual_seed(5)
+
+    def matrix(rows: int, columns: int) -> torch.Tensor:
+        return torch.randn(rows, columns) * 0.3
+
+    tensors = {"embed.weight": matrix(vocabulary, width), "norm.weight": torch.rand(width) + 0.5}
+    for layer in range(layers):
+        # Layers beyond the third repeat the second, so that a recurrent block can be compared with what it stands for.
+        torch.manual_seed(100 + (layer if layer < 2 else 1 if layer < layers - 1 else 2))
+        tensors |= {
+            f"layers.{layer}.attention_norm.weight": torch.rand(width) + 0.5,
+            f"layers.{layer}.mlp_norm.weight": torch.rand(width) + 0.5,
+            f"layers.{layer}.qkv.weight": matrix(width + 2 * 2 * 8, width),
+            f"layers.{layer}.output.weight": matrix(width, width),
+            f"layers.{layer}.up.weight": matrix(128, width),
+            f"layers.{layer}.down.weight": matrix(width, 64),
+        }
+    torch.manual_seed(7)
+    for name in ("feedback.0", "feedback.2"):
+        tensors |= {f"{name}.weight": matrix(width, width), f"{name}.bias": torch.zeros(width)}
+    tensors |= {"feedback.norm.weight": torch.ones(width), "feedback.norm.bias": torch.zeros(width)}
+    tensors |= {"halt.weight": matrix(1, width), "halt.bias": torch.zeros(1)}
+    save_file(tensors, folder / "model.safetensors")
+    byte_tokenizer().save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(told | config))
+    return ModelAddress.parse(f"file:{folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from cognition.latent.tasks.arithmetic import Arithmetic
@@ -33,8 +34,8 @@ def named(name: str, *, seed: int = 0, validation: Path | None = None, test: Pat
 
 def _prosqa(seed: int) -> Task:
     try:
-        from cognition.latent.tasks.prosqa import ProsQA
-    except ImportError:
+        module = importlib.import_module("cognition.latent.tasks.prosqa")
+    except ModuleNotFoundError:
         raise NotYet("this version cannot make ProsQA; give a file of it as the task") from None
-    task: Task = ProsQA(seed=seed)
+    task: Task = module.ProsQA(seed=seed)
     return task
