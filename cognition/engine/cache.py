@@ -25,12 +25,16 @@ Key = object
 
 
 class KeyValueCache:
-    """The tensors: one for each layer, shape [2, slots, key heads, capacity, head size]."""
+    """The tensors: one for each layer, shape [2, slots, key heads, capacity + 1, head size].
+
+    The row beyond the capacity is read by nobody: steps of fixed shape (`cognition.engine.graphs`) let the slots that
+    do not compute write there.
+    """
 
     def __init__(
         self, config: DecoderConfig, slots: int, capacity: int, device: str, dtype: torch.dtype = torch.float32
     ) -> None:
-        shape = (2, slots, config.key_heads, capacity, config.head_size)
+        shape = (2, slots, config.key_heads, capacity + 1, config.head_size)
         self.layers = [_zeros(shape, device, dtype) for _ in range(config.cached_layers)]
         self.slots, self.capacity = slots, capacity
 

@@ -28,6 +28,7 @@ from torch.nn.functional import (
     embedding,
     gelu,
     layer_norm,
+    pad,
     rms_norm,
     scaled_dot_product_attention,
     silu,
@@ -111,7 +112,10 @@ class Decoder:
         self.parameters = sum(tensor.numel() for tensor in weights.values())
         self.embedding = weights["embed.weight"]
         self.device = self.embedding.device
-        self._position = weights["position.weight"].float() if config.positions == "learned" else None
+        self._position: Tensor | None = None
+        if config.positions == "learned":
+            # With one for the row beyond the capacity of a cache, whose outcome nobody reads.
+            self._position = pad(weights["position.weight"].float(), (0, 0, 0, 1))
         self._head = product(self.embedding if config.tied else weights["head.weight"], None, formats)
         if formats is not None and formats.many == "bfloat16":
             self.embedding = self.embedding.to(torch.bfloat16)

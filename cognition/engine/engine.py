@@ -69,11 +69,18 @@ class Engine(LanguageModel):
     """Owns a loaded model, its cache, and the one thread that computes with it."""
 
     def __init__(
-        self, model: DecoderModel, *, waiting: int = 64, chunk: int = PREFILL_CHUNK, overlap: bool | None = None
+        self,
+        model: DecoderModel,
+        *,
+        waiting: int = 64,
+        chunk: int = PREFILL_CHUNK,
+        overlap: bool | None = None,
+        graphs: bool | None = None,
     ) -> None:
         """Starts the thread. `waiting` Thoughts may stand behind those that compute.
 
-        `overlap` None launches steps ahead where the device is not the CPU.
+        `overlap` launches a step before the last one was read, and `graphs` computes steps of single rows in fixed
+        shapes, on a GPU as CUDA graphs; None does so where the device is a GPU.
         """
         self.name = model.name
         self.context_tokens = model.context_tokens
@@ -84,7 +91,7 @@ class Engine(LanguageModel):
         self._admission = Admission(model, most_steps=chunk)
         self.capabilities = self._admission.capabilities
         self._model = model
-        self._runner = Runner(model.decoder, model.new_cache(), model.end_tokens)
+        self._runner = Runner(model.decoder, model.new_cache(), model.end_tokens, graphs=graphs)
         self._limits = Limits(slots=model.slots, rows=chunk + model.slots, chunk=chunk)
         self._overlap = model.device != "cpu" if overlap is None else overlap
         self._most = model.slots + waiting
