@@ -23,6 +23,7 @@ def test_an_ordinary_model_thinks_softly_in_words_and_not_at_all() -> None:
         Way("neither", "q", "none"),
     ]
     assert _ways("q", model("none"), "hidden", 3)[0] == Way("latent steps (hidden)", "q", "hidden", 3)
+    assert [way.name for way in _ways("q", model("none"), "", 0)] == ["chain of thought", "neither"]
 
 
 def test_a_trained_model_thinks_its_own_way_beside_a_control_and_not_at_all() -> None:
