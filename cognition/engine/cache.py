@@ -53,11 +53,19 @@ class KeyValueCache:
         """What is reserved."""
         return sum(layer.nbytes for layer in self.layers)
 
-    def written(self, layer: int, slots: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def write(self, layer: int, slots: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Puts rows, shape [n, key heads, head size], at [slot, position]; returns the layer's tensor."""
         stored = self.layers[layer]
         stored[0, slots, :, positions] = keys.to(stored.dtype)
         stored[1, slots, :, positions] = values.to(stored.dtype)
+        return stored
+
+    def write_run(self, layer: int, slot: int, start: int, keys: Tensor, values: Tensor) -> Tensor:
+        """The same for rows of one slot that follow each other, several times faster than by indices."""
+        stored = self.layers[layer]
+        end = start + keys.shape[0]
+        stored[0, slot, :, start:end] = keys.transpose(0, 1)
+        stored[1, slot, :, start:end] = values.transpose(0, 1)
         return stored
 
 

@@ -87,6 +87,12 @@ class Batch:
                 self.gaps = torch.tensor([chunk.slot - first for chunk in self.singles], device=device)
         self.masks = [_causal(chunk, self.groups, device) for chunk in self.longer]
 
+    def write(self, cache: KeyValueCache, layer: int, keys: Tensor, values: Tensor) -> Tensor:
+        """Puts rows, shape [rows, key heads, head size], into the cache; returns the layer's tensor."""
+        if len(self.chunks) == 1:
+            return cache.write_run(layer, self.chunks[0].slot, self.chunks[0].start, keys, values)
+        return cache.write(layer, self.slots, self.positions, keys, values)
+
     @property
     def last(self) -> list[int]:
         """The place of each chunk's last row among all rows."""
@@ -148,11 +154,13 @@ class Decoder:
         """Hidden rows after the final norm, shape [n, width], give [n, vocabulary] in float32."""
         return self._head(hidden)
 
-    def forward(self, inputs: Tensor, batch: Batch, cache: KeyValueCache, select: Tensor, depth: int = 0) -> Tensor:
+    def forward(
+        self, inputs: Tensor, batch: Batch, cache: KeyValueCache, select: Tensor | None, depth: int = 0
+    ) -> Tensor:
         """Computes rows, shape [rows, width] float32, on top of the cache and adds them to it.
 
-        Returns the hidden rows at `select` after the final norm, shape [len(select), width]. `depth` passes of the
-        recurrent block; 0 means as the model was made.
+        Returns the hidden rows at `select`, or all of them, after the final norm, shape [len(select), width]. `depth`
+        passes of the recurrent block; 0 means as the model was made.
         """
         hidden = inputs
         if self._position is not None:
@@ -168,7 +176,7 @@ class Decoder:
                 entered = hidden
             hidden = hidden + self._attend(layer, place, layer.attention_norm(hidden), rotation, batch, cache)
             hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
-        return self._norm(hidden.index_select(0, select))
+        return self._norm(hidden if select is None else hidden.index_select(0, select))
 
     def _attend(
         self,
@@ -188,7 +196,7 @@ class Decoder:
             turned = mixed[:, : heads + keys]
         if rotation is not None:
             turned = _rotated(turned, rotation)
-        stored = cache.written(place, batch.slots, batch.positions, turned[:, heads:], mixed[:, heads + keys :])
+        stored = batch.write(cache, place, turned[:, heads:], mixed[:, heads + keys :])
         # The query heads of a group share keys: as further rows of one product, these are read once and never copied.
         query = turned[:, :heads].reshape(rows, keys, batch.groups, config.head_size).to(stored.dtype)
         parts = []

@@ -48,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 PREFILL_CHUNK = 256
 """Rows of one prompt computed in a step, beside those who think and speak."""
+_HAND_OVER_S = 0.004
+"""Steps of small models are shorter than that; what they bring is handed over together, since waking a loop costs as
+much as such a step. Ends, and whatever comes after a pause, are never kept back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class Engine(LanguageModel):
         self._running: list[Thought] = []
         self._ledger = Ledger()
         self._outbox: list[tuple[Mailbox, Outcome]] = []
+        self._urgent, self._flushed = False, 0.0
         self._counts = dict.fromkeys(("steps", "rows", "tokens", "latent_steps", "preempted", "reused"), 0)
         self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
         self._thread.start()
@@ -347,11 +351,13 @@ class Engine(LanguageModel):
 
     def _tell(self, thought: Thought, outcome: Outcome) -> None:
         self._outbox.append((thought.mailbox, outcome))
+        self._urgent = self._urgent or not isinstance(outcome, LatentStep | Piece)
 
     def _flush(self) -> None:
-        if self._outbox:
+        now = time.monotonic()
+        if self._outbox and (self._urgent or now - self._flushed >= _HAND_OVER_S):
             deliver(self._outbox)
-            self._outbox = []
+            self._outbox, self._urgent, self._flushed = [], False, now
 
 
 def _entries(thoughts: Sequence[Thought]) -> list[Entry]:

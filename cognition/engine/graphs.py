@@ -33,6 +33,10 @@ class EverySlot(Batch):
         self.apart = False
         self._rows = torch.arange(reach, device=decoder.device)
 
+    def write(self, cache: KeyValueCache, layer: int, keys: Tensor, values: Tensor) -> Tensor:
+        """By indices whatever the number of slots: where rows go is not known when a graph is captured."""
+        return cache.write(layer, self.slots, self.positions, keys, values)
+
     def look(self) -> None:
         """What each row sees, from where it stands now."""
         self.mask = (self._rows <= self.positions[:, None])[:, None, None]
@@ -45,7 +49,6 @@ class Graphs:
         self._decoder, self._cache = decoder, cache
         self._inputs = torch.zeros(cache.slots, decoder.config.width, device=decoder.device)
         self._positions = torch.full((cache.slots,), cache.capacity, dtype=torch.int64, device=decoder.device)
-        self._select = torch.arange(cache.slots, device=decoder.device)
         self._steps: dict[int, Callable[[], Tensor]] = {}
 
     def step(self, inputs: Tensor, chunks: Sequence[Chunk]) -> Tensor:
@@ -72,7 +75,7 @@ class Graphs:
 
         def compute() -> Tensor:
             batch.look()
-            return self._decoder.forward(self._inputs, batch, self._cache, self._select)
+            return self._decoder.forward(self._inputs, batch, self._cache, None)
 
         return compute if self._decoder.device.type != "cuda" else _captured(compute)
 

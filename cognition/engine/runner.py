@@ -207,7 +207,9 @@ class Runner:
         if self._graphs is not None and depth == 0 and len(select) == len(chunks) == len(inputs):
             return self._graphs.step(rows, chunks)
         batch = Batch(chunks, self._decoder.config, self._decoder.device)
-        chosen = torch.tensor(select, dtype=torch.int64, device=self._decoder.device)
+        chosen = None
+        if len(select) < len(inputs):
+            chosen = torch.tensor(select, dtype=torch.int64, device=self._decoder.device)
         return self._decoder.forward(rows, batch, self._cache, chosen, depth)
 
     def _embedded(self, inputs: Sequence[Input]) -> Tensor:
