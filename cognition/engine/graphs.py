@@ -79,7 +79,7 @@ class Graphs:
 
 def _captured(compute: Callable[[], Tensor]) -> Callable[[], Tensor]:
     """A computation as a CUDA graph: what it reads and writes stays at the same addresses."""
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(_WARM_UPS):

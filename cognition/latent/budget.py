@@ -24,7 +24,10 @@ TIMED_STEPS = 2
 
 
 def fitted(settings: Settings, task: Task, minutes: float, *, cache_dir: Path, device: str) -> Settings:
-    """Settings with `examples` and `evaluated` such that a run takes about so many minutes: a step an epoch at least."""
+    """Settings with `examples` and `evaluated` such that a run takes about so many minutes.
+
+    An epoch has at least one step, so a run of many epochs may take longer than a fraction of a minute.
+    """
     curriculum = settings.curriculum
     with tempfile.TemporaryDirectory() as folder:
         probe = replace(settings, examples=(TIMED_STEPS + 1) * settings.batch)
