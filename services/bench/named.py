@@ -21,13 +21,19 @@ def run_named(
     n: int = 10_000,
     kills: int = 100,
     recipe: str = "",
+    requests: int = 32,
+    batch: int = 16,
+    threads: int = 0,
+    rounds: int = 3,
+    peers: bool = True,
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, dream, forget, kill, latent, locomo, memory, rpc, sample, soak
+    from services.bench import bitemporal, dream, engine, forget, kill, latent, locomo, memory, rpc, sample, soak
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
         "dream": lambda: dream.run(_needed(data, name), seed),
+        "engine": lambda: engine.run(seed, requests, batch, threads, rounds, peers),
         "forget": lambda: forget.run(_needed(data, name), seed),
         "kill": lambda: kill.run(seed, kills),
         "latent": lambda: latent.run(seed),

@@ -96,7 +96,7 @@ def demo(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="bitemporal, dream, forget, kill, latent, locomo, memory, rpc, sample, soak.")
+        str, typer.Argument(help="bitemporal, dream, engine, forget, kill, latent, locomo, memory, rpc, sample, soak.")
     ],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
@@ -115,6 +115,11 @@ def bench(
         ),
     ] = "",
     n: Annotated[int, typer.Option(min=100, help="How many Episodes memory takes.")] = 10_000,
+    requests: Annotated[int, typer.Option(min=1, help="How many requests a round of engine has.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, help="How many of them engine computes at once.")] = 16,
+    threads: Annotated[int, typer.Option(min=0, help="Of engine and its peers; 0 takes every core.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds engine measures.")] = 3,
+    peers: Annotated[bool, typer.Option(help="Whether engine is measured beside its peers.")] = True,
 ) -> None:
     """Measure, beside a peer in the same run. Prints a table, or one JSON object.
 
@@ -136,5 +141,10 @@ def bench(
             n=n,
             kills=kills,
             recipe=recipe,
+            requests=requests,
+            batch=batch,
+            threads=threads,
+            rounds=rounds,
+            peers=peers,
         )
     )

@@ -516,17 +516,6 @@ class TestLoading:
         with pytest.raises(FailedPrecondition, match="set the device to auto or cpu"):
             load_model(save(tmp_path), cache_dir=cache_dir, device="cuda")
 
-    def test_the_precision_is_measured_once(self, tmp_path):
-        from cognition.engine.precision import fastest_precision
-
-        first = fastest_precision(tmp_path)
-        (kept,) = (tmp_path / "models").glob("precision-*.json")
-        other = {"float32": "bfloat16", "bfloat16": "float32"}[first]
-        kept.write_text(f'{{"precision": "{other}"}}')
-        assert fastest_precision(tmp_path) == other
-        kept.write_text("damaged")
-        assert fastest_precision(tmp_path) in ("float32", "bfloat16")
-
 
 OFFLINE = """
 import asyncio, socket, sys
