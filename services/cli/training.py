@@ -43,7 +43,9 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-TaskName = Annotated[str, typer.Option("--task", help="prosqa, prontoqa, arithmetic, or a .json or .jsonl file.")]
+TaskName = Annotated[
+    str, typer.Option("--task", help="prosqa, prontoqa, arithmetic (arithmetic:steps=3), or a .json or .jsonl file.")
+]
 ModelName = Annotated[
     str,
     typer.Option("--model", help="new:LAYERSxWIDTH, wheel:…, hf:…, file:/…; symbolic for the small one of ProsQA."),
@@ -140,8 +142,8 @@ def latent(
                 "warmup": warmup, "precision": cast(Precision | None, precision), "lora_rank": lora_rank,
             },
         )  # fmt: skip
-        out = out or Path("runs") / f"{Path(settings.task).stem}-{settings.curriculum.mode}"
     chosen = catalog.named(settings.task, seed=settings.seed, validation=files[0], test=files[1])
+    out = out or Path("runs") / f"{chosen.name}-{settings.curriculum.mode}"
     cache = load().cache_dir
     if minutes and not resume:
         say(f"measuring what fits into {minutes:g} minutes")
@@ -207,7 +209,7 @@ def compare(
         others={"learning_rate": learning_rate},
     )  # fmt: skip
     chosen = catalog.named(settings.task, seed=seed, validation=validation, test=test)
-    out = out or Path("runs") / f"{Path(settings.task).stem}-compared"
+    out = out or Path("runs") / f"{chosen.name}-compared"
     wanted = [_mode(one.strip()) for one in methods.split(",") if one.strip()]
     with interruptible() as stop, _bars() as on_progress:
         rows = compared(
