@@ -18,7 +18,7 @@ import typer
 
 from cognition.latent.curriculum import MODES, RESETS, Mode, Reset
 from cognition.latent.settings import Budget, Precision, Settings, with_budget
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, NotYet
 from services.cli import show
 from services.cli.app import AsJson, app, print_json, say
 from services.runtime.settings import load
@@ -194,6 +194,7 @@ def compare(
 
     A comparison that was stopped goes on when the same command is given again.
     """
+    wanted = [_mode(one.strip()) for one in methods.split(",") if one.strip()]
     place = _threads(threads, device)
     from cognition.latent.comparing import compare as compared
     from cognition.latent.run import interruptible
@@ -210,7 +211,6 @@ def compare(
     )  # fmt: skip
     chosen = catalog.named(settings.task, seed=seed, validation=validation, test=test)
     out = out or Path("runs") / f"{chosen.name}-compared"
-    wanted = [_mode(one.strip()) for one in methods.split(",") if one.strip()]
     with interruptible() as stop, _bars() as on_progress:
         rows = compared(
             settings, chosen, out, cache_dir=load().cache_dir, device=place, minutes=minutes, methods=wanted,
@@ -381,4 +381,4 @@ def _table(rows: list[Compared]) -> None:
 
 
 def _symbolic(out: Path | None, *, minutes: float, seed: int, resume: bool, as_json: bool) -> None:
-    raise InvalidArgument("the model symbolic is not in this version; give another model", field="model")
+    raise NotYet("this version has no symbolic model of ProsQA; give another --model")
