@@ -75,7 +75,7 @@ def _examples(task: Arithmetic, split: Split) -> Sequence[Example]:
             if example.question not in taken:
                 taken.add(example.question)
                 made.append(example)
-    return made
+    return tuple(made)
 
 
 def _chain(draw: random.Random, length: int, task: Arithmetic) -> Example:

@@ -96,7 +96,7 @@ def _examples(task: ProntoQA, split: Split) -> Sequence[Example]:
             if example.question not in taken:
                 taken.add(example.question)
                 made.append(example)
-    return made
+    return tuple(made)
 
 
 def _question(draw: random.Random, hops: int, *, negated: bool) -> Example:
