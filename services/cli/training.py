@@ -5,6 +5,7 @@ They compute in this process and need no daemon.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def latent(
     Ctrl-C ends a run so that it can be resumed. Needs the extra `reasoning`; adapters need `training`.
     """
     if task == "prosqa" and model == SYMBOLIC:
-        _symbolic(out, minutes=minutes, seed=seed, resume=resume, as_json=as_json)
+        _symbolic(out, minutes=minutes, seed=seed, resume=resume, threads=threads, as_json=as_json)
         return
     place = _threads(threads, device)
     from cognition.latent.run import TrainingRun, interruptible
@@ -380,5 +381,32 @@ def _table(rows: list[Compared]) -> None:
     )  # fmt: skip
 
 
-def _symbolic(out: Path | None, *, minutes: float, seed: int, resume: bool, as_json: bool) -> None:
-    raise NotYet("this version has no symbolic model of ProsQA; give another --model")
+def _symbolic(out: Path | None, *, minutes: float, seed: int, resume: bool, threads: int, as_json: bool) -> None:
+    try:
+        training: Any = importlib.import_module("cognition.latent.symbolic_training")
+    except ModuleNotFoundError:
+        raise NotYet("this version has no symbolic model of ProsQA; give another --model") from None
+    import torch
+
+    from cognition.latent.run import TrainingRun, interruptible
+
+    torch.set_num_threads(threads or 1)  # so small a model gains nothing by more
+    out = out or Path("runs") / "prosqa-symbolic"
+    if resume:
+        kept = TrainingRun.existing(out).config
+        recipe = training.Recipe(**{**kept, "shape": training.Shape(**kept["shape"])})
+    else:
+        recipe = training.Recipe(seed=seed, **({"seconds": minutes * 60} if minutes else {}))
+    with interruptible() as stop, _bars() as on_progress:
+        run = TrainingRun.open(out, recipe.to_json(), resume=resume, on_progress=on_progress)
+        result = training.train(recipe, run, stop=stop)
+    if as_json:
+        print_json({**asdict(result), "model": str(result.model)})
+    elif result.finished:
+        show.out.print(f"accuracy {result.accuracy:.1%} on graphs of its own; the model is in {result.model}")
+    else:
+        show.out.print(
+            f"stopped; go on with: sapience train latent --task prosqa --model symbolic --out {out} --resume"
+        )
+    if not result.finished:
+        raise typer.Exit(130)
