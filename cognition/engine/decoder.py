@@ -137,6 +137,8 @@ class Decoder:
         self.nbytes = self.embedding.nbytes + sum(layer.nbytes for layer in self._layers)
         if not (config.tied and self._head.holds(self.embedding)):
             self.nbytes += self._head.nbytes
+        self.step_bytes = self._head.row_bytes + sum(layer.row_bytes for layer in self._layers)
+        """What a step of one row reads of the weights, every pass but the first of a recurrent block left out."""
         self._frequencies: Tensor | None = None
         if config.rotary is not None:
             # In float32 and on the CPU, as the reference does, whatever the weights are in.
@@ -247,7 +249,9 @@ class _Layer:
         self._gated = config.gated
         self.query_norm = _Norm(weights, f"{name}.query_norm", config) if config.head_norms else None
         self.key_norm = _Norm(weights, f"{name}.key_norm", config) if config.head_norms else None
-        self.nbytes = self.qkv.nbytes + self.output.nbytes + self._up.nbytes + self._down.nbytes
+        products = (self.qkv, self.output, self._up, self._down)
+        self.nbytes = sum(one.nbytes for one in products)
+        self.row_bytes = sum(one.row_bytes for one in products)
 
     def mlp(self, normed: Tensor) -> Tensor:
         if not self._gated:

@@ -298,7 +298,7 @@ class Engine(LanguageModel):
         thought = read.thought
         if thought.thinking.mode is Mode.JACOBI:
             return  # its rounds have only begun; the steps are told when they stand
-        nearest = self._candidates(read.likeliest)
+        nearest = self._candidates(thought, read.likeliest)
         self._tell(thought, LatentStep(thought.told, read.norm, read.entropy, nearest))
         thought.told += 1
         self._counts["latent_steps"] += 1
@@ -306,7 +306,7 @@ class Engine(LanguageModel):
     def _tell_token(self, read: ReadToken) -> None:
         thought = read.thought
         self._tell_rest(thought)
-        alternatives = self._candidates(read.likeliest)
+        alternatives = self._candidates(thought, read.likeliest)
         piece, reason = thought.read(read.token, read.logprob, alternatives, self._model.end_tokens)
         self._counts["tokens"] += 1
         if piece is not None:
@@ -326,8 +326,10 @@ class Engine(LanguageModel):
             thought.told += 1
             self._counts["latent_steps"] += 1
 
-    def _candidates(self, likeliest: Sequence[tuple[int, float]]) -> tuple[Candidate, ...]:
+    def _candidates(self, thought: Thought, likeliest: Sequence[tuple[int, float]]) -> tuple[Candidate, ...]:
         texts = self._model.encoder.pieces(token for token, _ in likeliest)
+        if symbols := thought.prompt.symbols:
+            texts = [symbols[token] or text for (token, _), text in zip(likeliest, texts, strict=True)]
         return tuple(Candidate(token, text, logprob) for (token, logprob), text in zip(likeliest, texts, strict=True))
 
     def _finish(self, thought: Thought, reason: StopReason) -> None:

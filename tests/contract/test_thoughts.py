@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,14 @@ def test_an_untrained_model_takes_no_latent_steps_unasked_and_soft_ones_where_it
 def test_a_rule_ends_thoughts_before_their_budget_does(reasoning: Any) -> None:
     calm = c.Thinking(mode=c.THINKING_MODE_SOFT, rule=c.STOP_RULE_ENTROPY, threshold=100)
     assert 1 <= think(reasoning, steps=8, thinking=calm)[-1].usage.latent_steps < 8
+
+
+def test_many_think_at_once_and_none_of_them_notices(reasoning: Any) -> None:
+    ways: list[dict[str, Any]] = [{}, {"steps": 3}, {"stop": [" seven"]}, {"steps": 2, "logprobs": 1}] * 2
+    alone = [text_of(think(reasoning, **way)) for way in ways[:4]] * 2
+    with ThreadPoolExecutor(len(ways)) as pool:
+        together = list(pool.map(lambda way: text_of(think(reasoning, **way)), ways))
+    assert together == alone
 
 
 def test_an_answer_may_be_thought_about_and_its_trace_shows_it(reasoning: Any, memory: Any, namespace: str) -> None:
