@@ -5,6 +5,7 @@ They compute in this process and need no daemon.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import typer
 
 from cognition.latent.curriculum import MODES, RESETS, Mode, Reset
 from cognition.latent.settings import Budget, Precision, Settings, with_budget
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, NotYet
 from services.cli import show
 from services.cli.app import AsJson, app, print_json, say
 from services.runtime.settings import load
@@ -43,7 +44,9 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-TaskName = Annotated[str, typer.Option("--task", help="prosqa, prontoqa, arithmetic, or a .json or .jsonl file.")]
+TaskName = Annotated[
+    str, typer.Option("--task", help="prosqa, prontoqa, arithmetic (arithmetic:steps=3), or a .json or .jsonl file.")
+]
 ModelName = Annotated[
     str,
     typer.Option("--model", help="new:LAYERSxWIDTH, wheel:…, hf:…, file:/…; symbolic for the small one of ProsQA."),
@@ -114,7 +117,7 @@ def latent(
     Ctrl-C ends a run so that it can be resumed. Needs the extra `reasoning`; adapters need `training`.
     """
     if task == "prosqa" and model == SYMBOLIC:
-        _symbolic(out, minutes=minutes, seed=seed, resume=resume, as_json=as_json)
+        _symbolic(out, minutes=minutes, seed=seed, resume=resume, threads=threads, as_json=as_json)
         return
     place = _threads(threads, device)
     from cognition.latent.run import TrainingRun, interruptible
@@ -140,8 +143,8 @@ def latent(
                 "warmup": warmup, "precision": cast(Precision | None, precision), "lora_rank": lora_rank,
             },
         )  # fmt: skip
-        out = out or Path("runs") / f"{Path(settings.task).stem}-{settings.curriculum.mode}"
     chosen = catalog.named(settings.task, seed=settings.seed, validation=files[0], test=files[1])
+    out = out or Path("runs") / f"{chosen.name}-{settings.curriculum.mode}"
     cache = load().cache_dir
     if minutes and not resume:
         say(f"measuring what fits into {minutes:g} minutes")
@@ -192,6 +195,7 @@ def compare(
 
     A comparison that was stopped goes on when the same command is given again.
     """
+    wanted = [_mode(one.strip()) for one in methods.split(",") if one.strip()]
     place = _threads(threads, device)
     from cognition.latent.comparing import compare as compared
     from cognition.latent.run import interruptible
@@ -207,8 +211,7 @@ def compare(
         others={"learning_rate": learning_rate},
     )  # fmt: skip
     chosen = catalog.named(settings.task, seed=seed, validation=validation, test=test)
-    out = out or Path("runs") / f"{Path(settings.task).stem}-compared"
-    wanted = [_mode(one.strip()) for one in methods.split(",") if one.strip()]
+    out = out or Path("runs") / f"{chosen.name}-compared"
     with interruptible() as stop, _bars() as on_progress:
         rows = compared(
             settings, chosen, out, cache_dir=load().cache_dir, device=place, minutes=minutes, methods=wanted,
@@ -378,5 +381,32 @@ def _table(rows: list[Compared]) -> None:
     )  # fmt: skip
 
 
-def _symbolic(out: Path | None, *, minutes: float, seed: int, resume: bool, as_json: bool) -> None:
-    raise InvalidArgument("the model symbolic is not in this version; give another model", field="model")
+def _symbolic(out: Path | None, *, minutes: float, seed: int, resume: bool, threads: int, as_json: bool) -> None:
+    try:
+        training: Any = importlib.import_module("cognition.latent.symbolic_training")
+    except ModuleNotFoundError:
+        raise NotYet("this version has no symbolic model of ProsQA; give another --model") from None
+    import torch
+
+    from cognition.latent.run import TrainingRun, interruptible
+
+    torch.set_num_threads(threads or 1)  # so small a model gains nothing by more
+    out = out or Path("runs") / "prosqa-symbolic"
+    if resume:
+        kept = TrainingRun.existing(out).config
+        recipe = training.Recipe(**{**kept, "shape": training.Shape(**kept["shape"])})
+    else:
+        recipe = training.Recipe(seed=seed, **({"seconds": minutes * 60} if minutes else {}))
+    with interruptible() as stop, _bars() as on_progress:
+        run = TrainingRun.open(out, recipe.to_json(), resume=resume, on_progress=on_progress)
+        result = training.train(recipe, run, stop=stop)
+    if as_json:
+        print_json({**asdict(result), "model": str(result.model)})
+    elif result.finished:
+        show.out.print(f"accuracy {result.accuracy:.1%} on graphs of its own; the model is in {result.model}")
+    else:
+        show.out.print(
+            f"stopped; go on with: sapience train latent --task prosqa --model symbolic --out {out} --resume"
+        )
+    if not result.finished:
+        raise typer.Exit(130)

@@ -106,7 +106,7 @@ def test_the_optimiser_begins_anew_as_set():
 
 
 def test_parts_are_tokenised_apart_with_their_line_ends():
-    example = encode(Example("q", ("s", "t"), "a"), lambda text: [ord(letter) for letter in text])
+    (example,) = encode([Example("q", ("s", "t"), "a")], lambda texts: [list(map(ord, text)) for text in texts])
     assert example == Encoded((113, 10), ((115, 10), (116, 10)), (35, 35, 35, 32, 97))
 
 

@@ -209,8 +209,9 @@ def test_after_a_step_the_model_is_the_one_it_was():
     assert not any("forward" in vars(module) for module in model.modules())
 
 
-def test_bfloat16_is_near():
-    model = model_of("gpt2", double=False)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
+def test_bfloat16_is_near(family):
+    model = model_of(family, double=False)
     batch = collate(RAGGED)
     exact = float(Thinker(decoder_of(model), unchanged).loss(batch).detach())
     near = Thinker(decoder_of(model), unchanged, bfloat16=True).learn(batch, batch.learnt)

@@ -90,6 +90,11 @@ def test_answers_of_arithmetic_are_what_the_chain_comes_to(task):
         assert example.steps[-1].endswith(f"= {example.answer}")
 
 
+def test_a_name_may_be_followed_by_numbers():
+    assert catalog.named("arithmetic:steps=3,limit=20", seed=7) == Arithmetic(seed=7, steps=3, limit=20)
+    assert catalog.named("prontoqa") == ProntoQA()
+
+
 @pytest.mark.parametrize("make", [ProntoQA, Arithmetic])
 def test_splits_share_no_question_and_hang_on_the_seed_alone(make):
     task, again, other = make(**SMALL), make(**SMALL), make(seed=1, **SMALL)
@@ -111,6 +116,9 @@ def test_splits_share_no_question_and_hang_on_the_seed_alone(make):
         (lambda: Arithmetic(limit=3), "limit"),
         (lambda: Arithmetic(distractors=-1), "distractors"),
         (lambda: catalog.named("sudoku"), "task"),
+        (lambda: catalog.named("prontoqa:hips=3"), "task"),
+        (lambda: catalog.named("arithmetic:steps=three"), "task"),
+        (lambda: catalog.named("arithmetic:steps=1"), "steps"),
     ],
 )
 def test_settings_out_of_range_name_their_field(make, field):
