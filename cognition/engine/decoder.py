@@ -60,7 +60,9 @@ class Batch:
         self.chunks = chunks
         self.singles = [chunk for chunk in chunks if chunk.count == 1]
         self.longer = [chunk for chunk in chunks if chunk.count > 1]
-        if [*self.singles, *self.longer] != list(chunks) or sorted(self.singles, key=_slot) != self.singles:
+        if len(chunks) > 1 and (
+            [*self.singles, *self.longer] != list(chunks) or self.singles != _by_slot(self.singles)
+        ):
             raise ValueError("chunks of one row come first, in the order of their slots")
         positions = [at for chunk in chunks for at in range(chunk.start, chunk.start + chunk.count)]
         slots = [chunk.slot for chunk in chunks for _ in range(chunk.count)]
@@ -74,21 +76,26 @@ class Batch:
         """Rows of the cache that the longest of the singles sees."""
         self.gaps: Tensor | None = None
         self.mask: Tensor | None = None
+        self.apart = True
+        """Whether singles are attended one by one: where their lengths differ much, that reads less of the cache."""
+        if len(self.singles) > 1:
+            self._look_together(config, device)
+        self.masks = [_causal(chunk, self.groups, device) for chunk in self.longer]
+
+    def _look_together(self, config: DecoderConfig, device: torch.device) -> None:
+        """Whether singles are better attended in one product with a mask, and which."""
+        first, end = self.span
         lengths = [chunk.start + 1 for chunk in self.singles]
         call = _CALL_BYTES // (8 * config.key_heads * config.head_size)
-        self.apart = device.type == "cpu" and (
-            sum(lengths) + call * len(lengths) < (self.span[1] - self.span[0]) * self.reach + call
-        )
-        """Whether singles are attended one by one: where their lengths differ much, that reads less of the cache."""
-        if len(self.singles) > 1 and not self.apart:
-            first, end = self.span
-            seen = torch.ones(end - first, dtype=torch.int64)
-            seen[[chunk.slot - first for chunk in self.singles]] = torch.tensor(lengths)
-            # Slots between that do not compute see their first row, for the sake of the arithmetic.
-            self.mask = (torch.arange(self.reach) < seen[:, None])[:, None, None].to(device)
-            if end - first > len(self.singles):
-                self.gaps = torch.tensor([chunk.slot - first for chunk in self.singles], device=device)
-        self.masks = [_causal(chunk, self.groups, device) for chunk in self.longer]
+        self.apart = device.type == "cpu" and sum(lengths) + call * len(lengths) < (end - first) * self.reach + call
+        if self.apart:
+            return
+        seen = torch.ones(end - first, dtype=torch.int64)
+        seen[[chunk.slot - first for chunk in self.singles]] = torch.tensor(lengths)
+        # Slots between that do not compute see their first row, for the sake of the arithmetic.
+        self.mask = (torch.arange(self.reach) < seen[:, None])[:, None, None].to(device)
+        if end - first > len(self.singles):
+            self.gaps = torch.tensor([chunk.slot - first for chunk in self.singles], device=device)
 
     def write(self, cache: KeyValueCache, layer: int, keys: Tensor, values: Tensor) -> Tensor:
         """Puts rows, shape [rows, key heads, head size], into the cache; returns the layer's tensor."""
@@ -330,5 +337,5 @@ def _rotated(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return torch.addcmul(vectors * cosine, vectors.roll(vectors.shape[-1] // 2, -1), sine)
 
 
-def _slot(chunk: Chunk) -> int:
-    return chunk.slot
+def _by_slot(chunks: Sequence[Chunk]) -> list[Chunk]:
+    return sorted(chunks, key=lambda chunk: chunk.slot)

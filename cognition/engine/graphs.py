@@ -40,6 +40,7 @@ class EverySlot(Batch):
     def look(self) -> None:
         """What each row sees, from where it stands now."""
         self.mask = (self._rows <= self.positions[:, None])[:, None, None]
+        self.lengths = self.positions + 1
 
 
 class Graphs:

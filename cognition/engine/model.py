@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cognition.engine.cache import KeyValueCache
     from cognition.engine.decoder import Decoder
-    from cognition.engine.native import Native
+    from cognition.engine.precision import Choice
     from cognition.engine.products import Formats
     from cognition.engine.prompts import PromptEncoder
 
@@ -194,7 +194,7 @@ def load_model(
                 raise FailedPrecondition(
                     f"{address} does not fit: {room}; free some, or load a smaller one", reason="MODEL_TOO_LARGE"
                 )
-            formats = None if choice is None else choice.formats(precision, _native(cache_dir))
+            formats = None if place == "cuda" else _formats(choice, precision, cache_dir)
             model = _decoder_model(folder, config, room, place, precision, formats, is_ours)
         else:
             if precision == "quantised":
@@ -258,10 +258,13 @@ def _decoder_model(
     return DecoderModel(decoder, room, TextEncoder(tokenizer, config.latent), ends, tokenizer)
 
 
-def _native(cache_dir: Path) -> Native | None:
+def _formats(choice: Choice | None, precision: Precision, cache_dir: Path) -> Formats:
+    """How matrices are held on a CPU, and what is compiled for it."""
     from cognition.engine.native import load
+    from cognition.engine.products import Formats
 
-    return load(cache_dir)
+    native = load(cache_dir)
+    return Formats(native=native) if choice is None else choice.formats(precision, native)
 
 
 def _generation_ends(folder: Path) -> frozenset[int]:

@@ -62,7 +62,7 @@ class Choice:
         return "quantised" if quantised and self.few else self.full
 
     def formats(self, precision: Precision, native: Native | None = None) -> Formats:
-        """How to hold the matrices of a model on this CPU. `native` computes attention, too, but in float32."""
+        """How to hold the matrices of a model on this CPU. `native` computes attention, too."""
         from cognition.engine.products import Formats
 
         if precision == "quantised":
@@ -70,7 +70,7 @@ class Choice:
             return Formats(self.full, self.few, packed, native, native_products=self.native)
         if precision == "bfloat16":
             return Formats(precision, packed=self.packed, native=native)
-        return Formats()
+        return Formats(native=native)
 
 
 def measured(cache_dir: Path) -> Choice:

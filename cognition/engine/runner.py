@@ -217,6 +217,8 @@ class Runner:
         decoder = self._decoder
         if len(inputs) == 1 and isinstance(inputs[0], Vector):
             return inputs[0].tensor[None]
+        if len(inputs) == 1 and isinstance(inputs[0], int):
+            return decoder.embedding[inputs[0]][None].float()
         ids = torch.tensor([one if isinstance(one, int) else 0 for one in inputs], device=decoder.device)
         draws = [(at, one) for at, one in enumerate(inputs) if isinstance(one, Draw)]
         if draws:

@@ -62,7 +62,7 @@ def uniform(sampling: Sampling, step: int) -> float:
 
 def sample(logits: Tensor, samplings: Sequence[Sampling], steps: Sequence[int]) -> Drawn:
     """Draws a token for each row of logits, shape [rows, vocabulary], as `draw` does; no row waits for another."""
-    tokens = logits.argmax(dim=-1)
+    best, tokens = logits.max(dim=-1)
     warm = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
     if warm and logits.device.type == "cpu":
         for row in warm:
@@ -70,7 +70,7 @@ def sample(logits: Tensor, samplings: Sequence[Sampling], steps: Sequence[int]) 
     elif warm:
         drawn = draw_on_device(logits[warm], [samplings[row] for row in warm], [steps[row] for row in warm])
         tokens[torch.tensor(warm, device=logits.device)] = drawn
-    picked = logits.gather(-1, tokens[:, None])[:, 0]
+    picked = logits.gather(-1, tokens[:, None])[:, 0] if warm else best
     return Drawn(tokens, picked - logits.logsumexp(dim=-1))
 
 
