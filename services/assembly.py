@@ -142,20 +142,23 @@ def _reasoning(settings: Settings, links: Links) -> Service:
     from services.reasoning.forgotten import ForgottenEpisodes
     from services.reasoning.links import RemoteMemory, RemotePerceiver
     from services.reasoning.models import Models
+    from services.reasoning.thoughts import Thoughts
     from services.reasoning.traces import Traces
     from services.reasoning.uses import Uses
 
     clock = SystemClock()
     traces = Traces(settings.data_dir / "traces.sqlite", settings.trace_keep)
+    thoughts = Thoughts(settings.data_dir / "thoughts.sqlite", settings.thought_keep)
     return reasoning.service(
         reasoning.Reasoning(
             Cycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
-            Models(settings.language_model, partial(_language_model, settings)),
+            Models(settings.language_model, partial(_language_model, settings), settings.model_addresses),
             traces,
+            thoughts,
             clock,
             RandomIds(clock),
             Uses(links.to("memory")),
-            ForgottenEpisodes(links.to("memory"), traces),
+            ForgottenEpisodes(links.to("memory"), traces, thoughts),
         )
     )
 
@@ -169,9 +172,6 @@ def _controller(settings: Settings, links: Links) -> Service:
 
 
 def _language_model(settings: Settings, address: ModelAddress) -> LanguageModel:
-    from cognition.engine.model import load_model
-    from cognition.engine.runner import LanguageModelRunner
+    from cognition.engine.loading import loaded
 
-    threads = settings.threads or None
-    model = load_model(address, cache_dir=settings.cache_dir, device=settings.device, threads=threads)
-    return LanguageModelRunner(model)
+    return loaded(address, cache_dir=settings.cache_dir, device=settings.device, threads=settings.threads or None)

@@ -221,6 +221,27 @@ def tensor_from(tensor: pb.Tensor, rows: int, field: str, ready: Float32 | None 
     return vectors, _space(tensor.space, tensor.space_version, shape[1])
 
 
+def vector_from(tensor: pb.Tensor, field: str) -> Float32:
+    """One vector [dimensions] of any length out of a Tensor [dimensions] or [1, dimensions], of any space."""
+
+    def wrong(what: str, part: str) -> InvalidArgument:
+        return InvalidArgument(f"{field}{part} {what}", field=f"{field}{part}", reason="BAD_TENSOR")
+
+    if tensor.dtype not in _DTYPES:
+        raise wrong("is not given; use DTYPE_FLOAT32 or DTYPE_FLOAT16", ".dtype")
+    shape, dtype = tuple(tensor.shape), _DTYPES[tensor.dtype]
+    if not shape or len(shape) > 2 or shape[:-1] not in ((), (1,)) or not 1 <= shape[-1] <= 65_536:
+        raise wrong(f"is {list(shape)}; give [dimensions]", ".shape")
+    if len(tensor.data) != shape[-1] * dtype.itemsize:
+        raise wrong(
+            f"has {len(tensor.data)} bytes; {list(shape)} of {dtype.name} takes {shape[-1] * dtype.itemsize}", ".data"
+        )
+    vector = np.frombuffer(tensor.data, dtype=dtype).astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise wrong("holds a number that is not finite", ".data")
+    return vector
+
+
 _space = lru_cache(maxsize=256)(Space)  # the same few with every message
 
 

@@ -27,7 +27,7 @@ import grpc.aio
 
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
-from sapience.calls import facts, memory, moving, naming, reasoning, system
+from sapience.calls import facts, memory, moving, naming, reasoning, system, thinking
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window, next_message
 from sapience.session import Session, channel_options, target
@@ -219,7 +219,12 @@ class AsyncClient(Session):
 
     ask = _answering(reasoning.ask)
     ask_stream = _streaming(reasoning.ask)
-    generate = _streaming(reasoning.generate)
+    generate = _streaming(thinking.generate)
+    think = _streaming(thinking.think)
+    resume = _streaming(thinking.resume)
+    get_thought = _unary(thinking.get_thought)
+    thoughts = _unary(thinking.thoughts)
+    delete_thought = _unary(thinking.delete_thought)
     trace = _unary(reasoning.trace)
     load_model = _unary(reasoning.load_model)
     unload_model = _unary(reasoning.unload_model)

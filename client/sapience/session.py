@@ -34,7 +34,7 @@ _SAFE_TO_RETRY = {
         "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
         "SetExpiry", "CorrectFact", "UndoFact", "MergeEntities", "UndoMerge",
     ],
-    "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
+    "sapience.v1.ReasoningService": ["GetTrace", "ListModels", "GetThought", "ListThoughts"],
     "sapience.v1.ControllerService": ["Status"],
 }  # fmt: skip
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024

@@ -7,8 +7,8 @@ UTC where the service sends them. Enums are lower-case strings: `answer.verdict 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -70,6 +70,28 @@ class Wording(StrEnum):
     UNSPECIFIED = "unspecified"
     LANGUAGE_MODEL = "language_model"
     EXTRACTIVE = "extractive"
+
+
+class ThinkingMode(StrEnum):
+    """What a latent step feeds back as the next row of input; `soft` needs no training, `pause` feeds nothing back."""
+
+    UNSPECIFIED = "unspecified"
+    NONE = "none"
+    HIDDEN = "hidden"
+    PROJECTED = "projected"
+    SOFT = "soft"
+    JACOBI = "jacobi"
+    PAUSE = "pause"
+    RECURRENT = "recurrent"
+
+
+class StopRule(StrEnum):
+    """When latent steps end before their budget does: never, by the next token's entropy, or by the model's word."""
+
+    UNSPECIFIED = "unspecified"
+    FIXED = "fixed"
+    ENTROPY = "entropy"
+    LEARNED = "learned"
 
 
 class ModelKind(StrEnum):
@@ -137,11 +159,57 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """How a model thinks before its first token; `Budget.latent_steps` says for how long.
+
+    What is not given is the model's own where it is of the same mode, else the default of the contract. `probe` is how
+    many nearest tokens are told of each step; `least_norm` and `most_norm` bound the length of what is fed back, in
+    multiples of a token's mean length.
+    """
+
+    mode: ThinkingMode | str = ThinkingMode.UNSPECIFIED
+    rule: StopRule | str = StopRule.UNSPECIFIED
+    threshold: float | None = None
+    patience: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    rounds: int = 0
+    least_norm: float = 0.0
+    most_norm: float = 0.0
+    probe: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a chat; `role` is "system", "user" or "assistant"."""
 
     role: str
     content: str
+
+
+_CODES = {"float32": "f", "float16": "e"}
+"""Number types as `struct` calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Numbers with a shape, outermost extent first. `data` is little-endian, in C order."""
+
+    space: str
+    space_version: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+
+    def rows(self) -> list[tuple[float, ...]]:
+        """The rows of a matrix, as Python floats."""
+        width = self.shape[-1]
+        return list(struct.iter_unpack(f"<{width}{_CODES[self.dtype]}", self.data)) if width else []
+
+    def vector(self, values: Sequence[float]) -> Tensor:
+        """One vector in the same space, as float32."""
+        data = struct.pack(f"<{len(values)}f", *values)
+        return Tensor(self.space, self.space_version, "float32", (len(values),), data)
 
 
 # ---- memory ----
@@ -617,11 +685,22 @@ class Recalled(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Thought(Event):
-    """A latent step was taken; `norm` is the length of the hidden state that was fed back."""
+class Candidate:
+    """A token that might be or was drawn, with its log-probability in nats."""
+
+    token: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class LatentStep(Event):
+    """A latent step was taken on the way to an answer; the fields are those of Step."""
 
     step: int
     norm: float
+    entropy: float | None = None
+    nearest: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -706,12 +785,104 @@ class Trace:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A latent step, from 0. `norm` is the length of what was fed back, `entropy` that of the next token, in nats.
+
+    `nearest` are the likeliest tokens were the model to speak here, as many as `Thinking.probe`.
+    """
+
+    step: int
+    norm: float
+    entropy: float | None = None
+    nearest: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnToken:
+    """A token that was drawn, and the likeliest ones in its place."""
+
+    token: Candidate
+    alternatives: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next piece of text; `tokens` are those it comes from, where log-probabilities were asked for."""
+
+    text: str
+    tokens: tuple[DrawnToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a Thought, and what it took. `thought_id` is "" where it is not kept.
+
+    `confidence` is the geometric mean of the drawn tokens' probabilities, None where nothing tells it.
+    """
+
+    stop_reason: StopReason
+    latent_steps: int
+    new_tokens: int
+    prompt_tokens: int
+    wall_ms: int
+    thought_id: str
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A Thought that was kept: prompt, latent steps, tokens. `thoughts` lists them without rows, vectors and steps.
+
+    Rows are the ids of their tokens; one without any is a vector, the next of `latent`.
+    """
+
+    id: str
+    parent_id: str
+    namespace: str
+    model: str
+    created_at: datetime
+    mode: ThinkingMode
+    prompt: str
+    text: str
+    latent_steps: int
+    new_tokens: int
+    stop_reason: StopReason
+    confidence: float | None
+    prompt_rows: tuple[tuple[int, ...], ...]
+    latent_rows: tuple[tuple[int, ...], ...]
+    suffix_rows: tuple[tuple[int, ...], ...]
+    latent: Tensor | None
+    tokens: tuple[int, ...]
+    symbols: tuple[str, ...]
+    allowed_tokens: tuple[int, ...]
+    depth: int
+    steps: tuple[Step, ...]
+
+    def vector(self, step: int) -> Tensor:
+        """What latent step `step`, from 0, fed back. Raises IndexError for a step that it has not, or that is a token.
+
+        A Thought of `thoughts` has none: `get_thought` brings them.
+        """
+        if not 0 <= step < len(self.latent_rows) or self.latent_rows[step] or self.latent is None:
+            raise IndexError(f"thought {self.id} has no vector for step {step}")
+        place = [*self.prompt_rows, *self.latent_rows[:step]].count(())
+        width = self.latent.shape[-1] * struct.calcsize(_CODES[self.latent.dtype])
+        return replace(
+            self.latent, shape=self.latent.shape[-1:], data=self.latent.data[place * width : (place + 1) * width]
+        )
+
+
 # ---- the system ----
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that a service has or can load. `dimensions` is 0 for language models, `device` "" while not loaded."""
+    """A model that a service has or can load. `dimensions` is 0 for language models, `device` "" while not loaded.
+
+    Of language models, once loaded: `modes` in which they think, what they do where nothing is asked for, and the
+    bytes that weights and cache take (0 where that is not known).
+    """
 
     address: str
     kind: ModelKind
@@ -721,23 +892,12 @@ class Model:
     dimensions: int
     device: str
     parameters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """Numbers with a shape, outermost extent first. `data` is little-endian, in C order."""
-
-    space: str
-    space_version: str
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes = field(repr=False)
-
-    def rows(self) -> list[tuple[float, ...]]:
-        """The rows of a matrix, as Python floats."""
-        width = self.shape[-1]
-        code = {"float32": "f", "float16": "e"}[self.dtype]
-        return list(struct.iter_unpack(f"<{width}{code}", self.data)) if width else []
+    modes: tuple[ThinkingMode, ...] = ()
+    default_mode: ThinkingMode = ThinkingMode.UNSPECIFIED
+    default_latent_steps: int = 0
+    precision: str = ""
+    memory_bytes: int = 0
+    context_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     dreams.DreamState: (dream_pb2.DreamState, "DREAM_STATE_"),
     dreams.DreamChangeState: (dream_pb2.DreamChangeState, "DREAM_CHANGE_STATE_"),
     dreams.Sign: (dream_pb2.DiffLine.Sign, "SIGN_"),
+    types.ThinkingMode: (concept_pb2.ThinkingMode, "THINKING_MODE_"),
+    types.StopRule: (concept_pb2.StopRule, "STOP_RULE_"),
     types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
     types.WhyNotReason: (memory_pb2.WhyNotReason, "WHY_NOT_REASON_"),
 }
@@ -183,6 +185,34 @@ def budget(value: types.Budget | None) -> concept_pb2.Budget | None:
         return None
     names = concept_pb2.Budget.DESCRIPTOR.fields_by_name
     return message(concept_pb2.Budget, **{name: getattr(value, name) for name in names})
+
+
+def thinking(value: types.Thinking | None) -> concept_pb2.Thinking | None:
+    """How a model thinks, for the wire; None leaves it to the model."""
+    if value is None:
+        return None
+    given = {field.name: getattr(value, field.name) for field in fields(value)}
+    given["mode"] = enum_value(types.ThinkingMode, value.mode, "thinking.mode")
+    given["rule"] = enum_value(types.StopRule, value.rule, "thinking.rule")
+    return message(concept_pb2.Thinking, **given)
+
+
+def tensor(value: types.Tensor, field: str) -> concept_pb2.Tensor:
+    """Numbers with a shape, for the wire."""
+    try:
+        dtype = concept_pb2.Dtype.Value(f"DTYPE_{value.dtype.upper()}")
+    except ValueError:
+        raise InvalidArgument(
+            f"{field}.dtype is {value.dtype!r}; give float32 or float16", reason="INVALID_FIELD", field=f"{field}.dtype"
+        ) from None
+    return message(
+        concept_pb2.Tensor,
+        space=value.space,
+        space_version=value.space_version,
+        dtype=dtype,
+        shape=value.shape,
+        data=value.data,
+    )
 
 
 # ---- out of messages ----
@@ -382,7 +412,19 @@ def read_model(value: concept_pb2.Model) -> types.Model:
         dimensions=value.dimensions,
         device=value.device,
         parameters=value.parameters,
+        modes=tuple(read_enum(types.ThinkingMode, mode) for mode in value.modes),
+        default_mode=read_enum(types.ThinkingMode, value.default_mode),
+        default_latent_steps=value.default_latent_steps,
+        precision=value.precision,
+        memory_bytes=value.memory_bytes,
+        context_tokens=value.context_tokens,
     )
+
+
+def read_tensor(value: concept_pb2.Tensor) -> types.Tensor:
+    """Numbers with a shape."""
+    dtype = concept_pb2.Dtype.Name(value.dtype).removeprefix("DTYPE_").lower()
+    return types.Tensor(value.space, value.space_version, dtype, tuple(value.shape), value.data)
 
 
 def read_timeline(value: memory_pb2.TimelineResponse) -> types.TimelinePage:

@@ -1,21 +1,25 @@
 """Causal language models by address: weights, tokenizer and limits, ready to compute.
 
 Any model that transformers can load as AutoModelForCausalLM works: a Hugging Face folder or repository as it is, a GGUF
-file after a conversion that is kept (`cognition.engine.gguf`). A converted Llama runs on plain torch
-(`cognition.engine.llama`) and starts without transformers. Code that a model brings with it is never run.
+file after a conversion that is kept (`cognition.engine.gguf`). GPT-2, the Llama family and this project's own
+checkpoints run on `cognition.engine.decoder`, many Thoughts at once and with latent steps; what was converted here
+starts without transformers, too. Code that a model brings with it is never run.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cognition.engine.architecture import DecoderConfig, Unsupported, described
 from cognition.engine.gguf import converted
-from cognition.engine.precision import Precision, fastest_precision
+from cognition.engine.memory import Room, reserved
+from cognition.engine.precision import Precision, measured
 from cognition.engine.tokenizer import ChatTokenizer, FolderTokenizer, TransformersTokenizer
 from core.errors import FailedPrecondition, SapienceError
 from core.models import ModelAddress, locate
@@ -23,7 +27,12 @@ from core.models import ModelAddress, locate
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cognition.engine.llama import Llama, LlamaCache
+    from cognition.engine.cache import KeyValueCache
+    from cognition.engine.decoder import Decoder
+    from cognition.engine.products import Formats
+    from cognition.engine.prompts import PromptEncoder
+
+logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -101,38 +110,36 @@ class TransformersModel(CausalModel):
         return True
 
 
-class PlainLlama(CausalModel):
-    """A Llama in plain torch, from a folder that `converted` wrote."""
+class DecoderModel:
+    """A model that `cognition.engine.decoder` computes, and the room for its Thoughts: what an Engine runs."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], *, device: str, precision: Precision) -> None:
+    name: str
+    address: ModelAddress
+    device: str
+    precision: Precision
+    threads: int
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        room: Room,
+        encoder: PromptEncoder,
+        end_tokens: frozenset[int],
+        tokenizer: ChatTokenizer | None = None,
+    ) -> None:
+        self.decoder, self.encoder = decoder, encoder
+        self.end_tokens, self.tokenizer = end_tokens, tokenizer
+        self.slots, self.context_tokens = room.slots, room.context
+        self.memory_bytes = decoder.nbytes + room.cache
+
+    def new_cache(self) -> KeyValueCache:
+        """Keys and values of as many Thoughts as there is room for."""
         import torch
-        from safetensors.torch import load_file
 
-        from cognition.engine.llama import Llama
+        from cognition.engine.cache import KeyValueCache
 
-        weights: dict[str, Tensor] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            weights |= {
-                name: tensor.to(getattr(torch, precision)).to(device) for name, tensor in load_file(file).items()
-            }
-        self._llama: Llama = Llama(config, weights)
-        self.parameters = sum(tensor.numel() for tensor in weights.values())
-        self._device = device
-        self.tokenizer = FolderTokenizer(folder)
-        self.context_tokens = int(config["max_position_embeddings"])
-        self.end_tokens = _end_tokens(config.get("eos_token_id")) | self.tokenizer.end_tokens
-
-    def step(self, ids: list[int], state: LlamaCache | None) -> tuple[Tensor, LlamaCache]:
-        """See CausalModel."""
-        import torch
-
-        cache = state or self._llama.new_cache()
-        return self._llama.forward(torch.tensor(ids, device=self._device), cache), cache
-
-    def cropped(self, state: LlamaCache, length: int, to: int) -> bool:
-        """See CausalModel."""
-        state.length = to
-        return True
+        kind = torch.float32 if self.precision == "float32" else torch.bfloat16
+        return KeyValueCache(self.decoder.config, self.slots, self.context_tokens, self.device, kind)
 
 
 def load_model(
@@ -143,15 +150,19 @@ def load_model(
     precision: Precision | Literal["auto"] = "auto",
     threads: int | None = None,
     plain: bool = True,
-) -> CausalModel:
+    slots: int | None = None,
+    context: int | None = None,
+) -> DecoderModel | TransformersModel:
     """Loads a model: seconds, and once some 20 s for a GGUF file, so call it on a thread.
 
-    `precision` auto is bfloat16 on a GPU and the faster one, by a measurement that is kept, on a CPU. `threads` are
-    torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `plain`
-    False uses transformers even where plain torch would do, to compare the two.
+    `precision` auto is bfloat16 on a GPU and the fastest, by a measurement that is kept, on a CPU; quantised, what a
+    file holds in four bits stays so where that is faster (for few rows), beside bfloat16. `threads` are
+    torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `slots`
+    Thoughts compute at once, each of up to `context` rows; by default what a quarter of the free memory holds. `plain`
+    False uses transformers even where the decoder would do, to compare the two.
 
     Raises what `core.models.locate` and `converted` raise, and FailedPrecondition (MODEL_LOAD_FAILED,
-    DEVICE_UNAVAILABLE).
+    MODEL_TOO_LARGE, DEVICE_UNAVAILABLE).
     """
     folder = locate(address)
     is_ours = folder.is_file()
@@ -167,10 +178,27 @@ def load_model(
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
     torch.set_num_threads(threads)
+    choice = None if place == "cuda" or precision == "float32" else measured(cache_dir)
     if precision == "auto":
-        precision = "bfloat16" if place == "cuda" else fastest_precision(cache_dir)
+        precision = "bfloat16" if choice is None else choice.precision(quantised=is_ours and plain)
+    if place == "cuda" and precision == "quantised":
+        precision = "bfloat16"
+    model: DecoderModel | TransformersModel
     try:
-        model = _load(folder, is_ours and plain, place, precision)
+        config = _decoder_config(folder) if plain else None
+        if config is not None:
+            room = reserved(folder, config, precision, place, slots, context)
+            logger.info("loading %s: %s", address, room)
+            if room.short:
+                raise FailedPrecondition(
+                    f"{address} does not fit: {room}; free some, or load a smaller one", reason="MODEL_TOO_LARGE"
+                )
+            formats = None if choice is None else choice.formats(precision)
+            model = _decoder_model(folder, config, room, place, precision, formats, is_ours)
+        else:
+            if precision == "quantised":
+                precision = "bfloat16" if choice is None else choice.full
+            model = TransformersModel(folder, device=place, precision=precision)
     except SapienceError:
         raise
     except Exception as error:  # whatever a broken folder makes of the libraries below
@@ -184,14 +212,50 @@ def load_model(
     return model
 
 
-def _load(folder: Path, may_be_plain: bool, device: str, precision: Precision) -> CausalModel:
-    if may_be_plain:
-        from cognition.engine.llama import supports
+def _decoder_config(folder: Path) -> DecoderConfig | None:
+    """What the decoder would compute; None where transformers has to."""
+    if not any(folder.glob("*.safetensors")):
+        return None
+    try:
+        return described(json.loads((folder / "config.json").read_text()))
+    except Unsupported as reason:
+        logger.info("%s runs on transformers, without batches and latent steps: %s", folder.name, reason)
+        return None
 
-        config = json.loads((folder / "config.json").read_text())
-        if supports(config):
-            return PlainLlama(folder, config, device=device, precision=precision)
-    return TransformersModel(folder, device=device, precision=precision)
+
+def _decoder_model(
+    folder: Path,
+    config: DecoderConfig,
+    room: Room,
+    device: str,
+    precision: Precision,
+    formats: Formats | None,
+    is_ours: bool,
+) -> DecoderModel:
+    import torch
+
+    from cognition.engine import weights
+    from cognition.engine.decoder import Decoder
+    from cognition.engine.prompts import TextEncoder
+
+    # What is quantised shows its grid only in float32.
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)), formats)
+    told: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    tokenizer: ChatTokenizer
+    if is_ours or config.own:
+        tokenizer = FolderTokenizer(folder)
+    else:
+        from transformers import AutoTokenizer
+
+        tokenizer = TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    ends = _end_tokens(told.get("eos_token_id")) | _generation_ends(folder) | tokenizer.end_tokens
+    return DecoderModel(decoder, room, TextEncoder(tokenizer, config.latent), ends, tokenizer)
+
+
+def _generation_ends(folder: Path) -> frozenset[int]:
+    file = folder / "generation_config.json"
+    return _end_tokens(json.loads(file.read_text()).get("eos_token_id")) if file.is_file() else frozenset()
 
 
 def _end_tokens(stated: int | list[int] | None) -> frozenset[int]:

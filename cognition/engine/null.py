@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
-from cognition.engine.base import Finished, LanguageModel, Piece, Prompt, Sampling, StopReason, check_request
+from cognition.engine.base import Finished, LanguageModel, Piece, Prompt, Request, StopReason, ThoughtState
 
 
 class NullLanguageModel(LanguageModel):
@@ -20,25 +20,17 @@ class NullLanguageModel(LanguageModel):
     def __init__(self, pieces: int = 16, text: str = "null ") -> None:
         self._pieces = [Piece(text)] * pieces
 
-    async def generate(
-        self,
-        prompt: Prompt,
-        *,
-        new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        deadline_s: float | None = None,
-        stop: Sequence[str] = (),
-    ) -> AsyncGenerator[Piece | Finished, None]:
+    async def generate(self, request: Request) -> AsyncGenerator[Piece | Finished, None]:
         """Yields the pieces, at most `new_tokens` of them, without ever giving way to the event loop."""
-        check_request(prompt, new_tokens, deadline_s, stop)
-        Sampling(temperature, top_p, seed)
-        pieces = self._pieces[:new_tokens]
+        pieces = self._pieces[: request.new_tokens]
         for piece in pieces:
             yield piece
-        reason = StopReason.DONE if new_tokens > len(pieces) else StopReason.TOKENS
-        yield Finished(reason, self.count_tokens(prompt), len(pieces))
+        reason = StopReason.DONE if request.new_tokens > len(pieces) else StopReason.TOKENS
+        yield Finished(reason, self._prompt_tokens(request), len(pieces))
+
+    def _prompt_tokens(self, request: Request) -> int:
+        prompt = request.prompt
+        return len(prompt.prompt) if isinstance(prompt, ThoughtState) else self.count_tokens(prompt)
 
     def count_tokens(self, prompt: Prompt) -> int:
         """One token for each word."""

@@ -1,8 +1,9 @@
-"""Which number format a CPU computes faster in, measured once and kept.
+"""Which number formats a CPU computes fastest in, measured once and kept.
 
 bfloat16 halves the memory that is read for each token and is much faster where the processor multiplies in it, and
-much slower where that is emulated; no flag of the processor tells by how much. What is timed is what decoding and
-prefill are made of: a matrix of weights times one row, and times 64.
+much slower where that is emulated; four bits quarter it once more, and are good for few rows only. No flag of the
+processor tells by how much. What is timed is what decoding and prefill are made of: a matrix of weights times one row,
+some rows, and 64.
 """
 
 from __future__ import annotations
@@ -13,22 +14,58 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cognition.engine.products import Formats, Product
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "quantised"]
+"""`quantised`: matrices that a file holds in four or eight bits stay in them for few rows, where that is faster."""
 
 _SIZE = 2048
 """Rows and columns of the matrix: larger than a core's own cache, as a model's weights are."""
-_ROUNDS = 8
+_ROUNDS = 6
+_FEW = (1, 2, 4, 8)
+_MANY = (16, 64)
 _WORTH_IT = 0.8
-"""float32 is the exact one, so bfloat16 must take less than this part of its time."""
+"""float32 is the exact one, so another format must take less than this part of its time."""
+
+Quantised = Literal["int4", "int8"]
+
+Seconds = Mapping[str, Mapping[int, float]]
+"""What one product takes, by format ("packed" is bfloat16 in oneDNN's layout) and rows."""
 
 
-def fastest_precision(cache_dir: Path) -> Precision:
-    """Measures for some 100 ms at the first call on a machine, with torch's present number of threads.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a CPU is best at: the full format for any model, and what to hold quantised matrices in for few rows."""
+
+    full: Literal["float32", "bfloat16"]
+    packed: bool
+    few: tuple[tuple[Quantised, int], ...]
+    """The best first, each with the rows up to which it is better than the full format."""
+
+    def precision(self, *, quantised: bool) -> Precision:
+        """The fastest for a model, which was quantised or not."""
+        return "quantised" if quantised and self.few else self.full
+
+    def formats(self, precision: Precision) -> Formats:
+        """How to hold the matrices of a model on this CPU."""
+        from cognition.engine.products import Formats
+
+        if precision == "quantised":
+            packed = self.packed and self.full == "bfloat16"
+            return Formats(many=self.full, few=self.few, packed=packed)
+        return Formats(many=precision, packed=self.packed and precision == "bfloat16")
+
+
+def measured(cache_dir: Path) -> Choice:
+    """Measures for about a second at the first call on a machine, with torch's present number of threads.
 
     The choice is kept, since a choice that changed from start to start would change answers.
     """
@@ -36,43 +73,98 @@ def fastest_precision(cache_dir: Path) -> Precision:
 
     setting = [platform.machine(), _processor(), torch.__version__, torch.get_num_threads(), os.cpu_count()]
     key = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
-    kept = cache_dir / "models" / f"precision-{key}.json"
+    kept = cache_dir / "models" / f"formats-{key}.json"
     if kept.is_file():
         try:
-            return "bfloat16" if json.loads(kept.read_text())["precision"] == "bfloat16" else "float32"
+            return _read(json.loads(kept.read_text())["choice"])
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s); measuring again", kept, error)
     seconds = _measure()
-    chosen: Precision = "bfloat16" if seconds["bfloat16"] < _WORTH_IT * seconds["float32"] else "float32"
-    logger.info("models compute in %s here; seconds measured: %s", chosen, seconds)
+    choice = chosen(seconds)
+    logger.info("models compute here so: %s; seconds measured: %s", choice, seconds)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         written = kept.with_suffix(f".{os.getpid()}")
-        written.write_text(json.dumps({"precision": chosen, "seconds": seconds}))
+        written.write_text(json.dumps({"choice": asdict(choice), "seconds": seconds}))
         written.replace(kept)
     except OSError as error:
-        logger.warning("%s could not be written (%s); the precision is measured at every start", kept, error)
-    return chosen
+        logger.warning("%s could not be written (%s); formats are measured at every start", kept, error)
+    return choice
 
 
-def _measure() -> dict[str, float]:
-    """Seconds for each format: the least of some rounds, taken in turn, since what else runs here only adds."""
+def chosen(seconds: Seconds) -> Choice:
+    """The choice that follows from what was measured; formats that are missing cannot be had."""
+    packed = "packed" in seconds and _total(seconds["packed"], _MANY) < _total(seconds["bfloat16"], _MANY)
+    half = seconds["packed" if packed else "bfloat16"]
+    full: Literal["float32", "bfloat16"] = "float32"
+    if _total(half, (1, 64)) < _WORTH_IT * _total(seconds["float32"], (1, 64)):
+        full = "bfloat16"
+    many = half if full == "bfloat16" else seconds["float32"]
+    names: tuple[Quantised, ...] = ("int4", "int8")
+    better = [one for one in names if one in seconds and seconds[one][1] < _WORTH_IT * many[1]]
+    better.sort(key=lambda one: seconds[one][1])
+    return Choice(full, packed, tuple((one, _most_rows(seconds[one], many)) for one in better))
+
+
+def _most_rows(few: Mapping[int, float], many: Mapping[int, float]) -> int:
+    """Up to how many rows the first is the faster one."""
+    slower = [rows for rows in _FEW if few[rows] >= many[rows]]
+    return max(rows for rows in _FEW if rows < min(slower, default=_MANY[0]))
+
+
+def _total(seconds: Mapping[int, float], rows: tuple[int, ...]) -> float:
+    return sum(seconds[count] for count in rows)
+
+
+def _read(told: Mapping[str, object]) -> Choice:
+    """A choice as it was written. Raises ValueError for what is none."""
+    known: dict[object, Quantised] = {"int4": "int4", "int8": "int8"}
+    named = told["few"]
+    if not isinstance(named, list) or not all(isinstance(rows, int) for _, rows in named):
+        raise ValueError(f"few is {named!r}")
+    full: Literal["float32", "bfloat16"] = "bfloat16" if told["full"] == "bfloat16" else "float32"
+    return Choice(full, bool(told["packed"]), tuple((known[one], rows) for one, rows in named))
+
+
+def _measure() -> dict[str, dict[int, float]]:
+    """Seconds by format and rows: the least of some rounds, taken in turn, since what else runs here only adds."""
     import torch
 
-    weights = {name: torch.randn(_SIZE, _SIZE).to(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    least = dict.fromkeys(weights, 0.0)
     with torch.inference_mode():
-        for rows in (1, 64):
-            best = dict.fromkeys(weights, float("inf"))
+        products = _products()
+        seconds: dict[str, dict[int, float]] = {name: {} for name in products}
+        for rows in (*_FEW, *_MANY):
+            inputs = torch.ones(rows, _SIZE)
             for _ in range(_ROUNDS):
-                for name, weight in weights.items():
-                    inputs = torch.ones(rows, _SIZE, dtype=weight.dtype)
+                for name, multiply in products.items():
+                    if name in ("int4", "int8") and rows in _MANY:
+                        continue  # never chosen for these, and slow where they are emulated
                     started = time.perf_counter()
-                    torch.nn.functional.linear(inputs, weight)
-                    best[name] = min(best[name], time.perf_counter() - started)
-            for name in weights:
-                least[name] += best[name]
-    return least
+                    multiply(inputs)
+                    taken = time.perf_counter() - started
+                    seconds[name][rows] = min(seconds[name].get(rows, taken), taken)
+    return seconds
+
+
+def _products() -> dict[str, Product]:
+    """One matrix in every format that there is here; its numbers lie on a grid of four bits."""
+    import torch
+
+    from cognition.engine.products import Formats, can_int4, can_pack, product
+
+    numbers = torch.arange(_SIZE * _SIZE, dtype=torch.int64).mul_(7919).bitwise_right_shift_(5).bitwise_and_(15)
+    weight = numbers.view(_SIZE, _SIZE).float()
+    weight[:, ::32], weight[:, 1::32] = 0.0, 15.0
+    products = {
+        "float32": product(weight),
+        "bfloat16": product(weight.to(torch.bfloat16)),
+        "int8": product(weight, formats=Formats(few=(("int8", _FEW[-1]),))),
+    }
+    if can_pack():
+        products["packed"] = product(weight, formats=Formats(many="bfloat16", packed=True))
+    if can_int4():
+        products["int4"] = product(weight, formats=Formats(few=(("int4", _FEW[-1]),)))
+    return products
 
 
 def _processor() -> str:

@@ -1,335 +1,335 @@
-"""A language model on a thread of its own: requests wait in a short queue and are computed one after another.
+"""Computes one planned step: rows in, thoughts and tokens out. Decides nothing about whose turn it is.
 
-Admission (`generate`, on the caller's event loop), the queue, and execution (`_Generation`, on the model's thread)
-share only a `_Request`. Text goes back to the loop as it is decoded; the loop never waits for the model, and the model
-never waits for a reader: what a request may still produce is bounded by its `new_tokens`.
-
-The cache of keys and values of the last request is kept. A prompt that begins with the same tokens, such as the same
-system prompt or a chat that goes on, computes only the rest.
-
-What it does not do: it computes one request at a time, in the order in which they came.
+A step gathers the waiting rows of the Thoughts in a plan, passes them through the decoder at once, and adds to each
+Thought whose rows are all computed what its last hidden row is for: the next latent step, a round of them, or a token.
+Nothing is read back from the device for that, so the next step can be launched before this one's tokens are known;
+`Step.read` brings them. Only what has to know before it goes on waits: a rule that may end the thoughts, and a
+constraint, whose Thought is held until its token is read.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from cognition.engine.base import (
-    Finished,
-    LanguageModel,
-    Piece,
-    Prompt,
-    Sampling,
-    StopReason,
-    check_request,
-)
-from cognition.engine.model import CausalModel
-from cognition.engine.sampler import draw
-from cognition.engine.text import IncrementalDecoder, StopStrings
-from core.errors import InvalidArgument, ResourceExhausted, Unavailable
+import torch
+from torch import Tensor
 
-logger = logging.getLogger(__name__)
-
-PREFILL_CHUNK = 256
-"""Prompt tokens computed between two looks at cancellation and deadline."""
-_GRACE_S = 0.25
-"""How long after a deadline the caller waits for the model's own account before it gives one itself."""
-
-_Outcome = Piece | Finished | Exception
+from cognition.engine import feedback as thinking
+from cognition.engine import sampler
+from cognition.engine.base import StopRule
+from cognition.engine.cache import Key, KeyValueCache, Slots
+from cognition.engine.decoder import Batch, Chunk, Decoder
+from cognition.engine.feedback import Feedback
+from cognition.engine.graphs import Graphs
+from cognition.engine.thought import Draw, Input, Thought, Vector, Want
 
 
-@dataclass(eq=False, slots=True)
-class _Request:
-    """One generation, shared by the caller's loop and the model's thread."""
+@dataclass(slots=True)
+class _Spoken:
+    """Tokens drawn in a step, and whose they are."""
 
-    prompt: Prompt
-    new_tokens: int
-    sampling: Sampling
-    stop: tuple[str, ...]
-    deadline: float | None
-    """On the monotonic clock."""
-    loop: asyncio.AbstractEventLoop
-    submitted: float = field(default_factory=time.monotonic)
-    # Bounded by what is put in: at most one piece for each new token, and the end.
-    outcomes: asyncio.Queue[_Outcome] = field(default_factory=asyncio.Queue)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def send(self, outcome: _Outcome) -> None:
-        """Hands something to the caller, from any thread."""
-        try:
-            self.loop.call_soon_threadsafe(self.outcomes.put_nowait, outcome)
-        except RuntimeError:  # the loop is closed: nobody is left to read it
-            self.cancelled.set()
-
-    def is_late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    thoughts: list[Thought]
+    drawn: sampler.Drawn
+    likeliest: tuple[Tensor, Tensor] | None
+    """Log-probabilities and ids, shape [rows, n], where some asked for them."""
 
 
-class LanguageModelRunner(LanguageModel):
-    """Owns a loaded model and the one thread that computes with it."""
+@dataclass(slots=True)
+class _Thought:
+    """Latent steps taken in a step, and whose they are."""
 
-    def __init__(self, model: CausalModel, *, waiting: int = 16) -> None:
-        """Starts the thread. `waiting` requests may stand behind the running one."""
-        self.name = model.name
-        self.context_tokens = model.context_tokens
-        self.device = model.device
-        self.parameters = model.parameters
-        self._model = model
-        self._most_waiting = waiting
-        self._wake = threading.Condition()
-        self._waiting: deque[_Request] = deque()
-        self._running: _Request | None = None
-        self._closed = False
-        self._cache = _PrefixCache(model)
-        self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
-        self._thread.start()
-
-    async def generate(
-        self,
-        prompt: Prompt,
-        *,
-        new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        deadline_s: float | None = None,
-        stop: Sequence[str] = (),
-    ) -> AsyncGenerator[Piece | Finished, None]:
-        """See LanguageModel."""
-        check_request(prompt, new_tokens, deadline_s, stop)
-        request = _Request(
-            prompt=prompt,
-            new_tokens=new_tokens,
-            sampling=Sampling(temperature, top_p, seed),
-            stop=tuple(stop),
-            deadline=None if deadline_s is None else time.monotonic() + deadline_s,
-            loop=asyncio.get_running_loop(),
-        )
-        self._admit(request)
-        try:
-            while True:
-                outcome = await self._next(request)
-                if isinstance(outcome, Exception):
-                    raise outcome
-                yield outcome
-                if isinstance(outcome, Finished):
-                    return
-        finally:
-            self._cancel(request)
-
-    def count_tokens(self, prompt: Prompt) -> int:
-        """See LanguageModel. Takes the calling thread some microseconds for each word."""
-        return len(self._model.tokenizer.encode(prompt))
-
-    def close(self) -> None:
-        """See LanguageModel. Waits for the thread, which ends after the step it is in: not on an event loop."""
-        with self._wake:
-            self._closed = True
-            if self._running is not None:
-                self._running.cancelled.set()
-            self._wake.notify_all()
-        self._thread.join()
-
-    def _admit(self, request: _Request) -> None:
-        with self._wake:
-            if self._closed:
-                raise _closed(self.name)
-            # The running one counts, so that what the thread has yet to take is not mistaken for a queue.
-            if len(self._waiting) + (self._running is not None) > self._most_waiting:
-                raise ResourceExhausted(
-                    f"{len(self._waiting)} requests already wait for the language model {self.name}; try again, or "
-                    "raise the limit of waiting requests",
-                    reason="ENGINE_BUSY",
-                    retry_after_s=1.0,
-                )
-            self._waiting.append(request)
-            self._wake.notify_all()
-
-    async def _next(self, request: _Request) -> _Outcome:
-        """The next outcome; past the deadline, an account of our own, if the request is queued or in a long step."""
-        if request.deadline is None:
-            return await request.outcomes.get()
-        try:
-            async with asyncio.timeout(max(0.0, request.deadline + _GRACE_S - time.monotonic())):
-                return await request.outcomes.get()
-        except TimeoutError:
-            return Finished(StopReason.WALL, 0, 0, queued_s=time.monotonic() - request.submitted)
-
-    def _cancel(self, request: _Request) -> None:
-        request.cancelled.set()
-        with self._wake:
-            if request in self._waiting:
-                self._waiting.remove(request)
-
-    def _serve(self) -> None:
-        import torch
-
-        torch.set_num_threads(self._model.threads)
-        while (request := self._take()) is not None:
-            end: Finished | Exception | None
-            try:
-                with torch.inference_mode():
-                    end = _Generation(self._model, self._cache, request).run()
-            except Exception as error:
-                # A request may fail for reasons of its own (out of memory, a fault in a kernel); the next may not.
-                if not isinstance(error, InvalidArgument):
-                    logger.exception("a generation of %s failed", self.name)
-                    self._cache.clear()
-                end = error
-            # Before the end is told: who has read it may ask again, and must not meet its own request.
-            with self._wake:
-                self._running = None
-                if self._closed and end is None:
-                    end = _closed(self.name)
-            if end is not None:
-                request.send(end)
-        with self._wake:
-            while self._waiting:
-                self._waiting.popleft().send(_closed(self.name))
-
-    def _take(self) -> _Request | None:
-        """Waits for the next request; None once closed."""
-        with self._wake:
-            while not self._waiting and not self._closed:
-                self._wake.wait()
-            if self._closed:
-                return None
-            self._running = self._waiting.popleft()
-            return self._running
+    thoughts: list[Thought]
+    norms: Tensor
+    entropies: Tensor | None
+    likeliest: tuple[Tensor, Tensor] | None
+    asked: list[bool]
+    """Whether the distribution was looked at, by Thought."""
 
 
-def _closed(name: str) -> Unavailable:
-    return Unavailable(f"the language model {name} is being unloaded; try again", reason="ENGINE_CLOSED")
+@dataclass(frozen=True, slots=True)
+class ReadToken:
+    """A token that a Thought drew."""
+
+    thought: Thought
+    token: int
+    logprob: float
+    likeliest: tuple[tuple[int, float], ...]
 
 
-class _PrefixCache:
-    """Keys and values of the last request, and the tokens they are of."""
+@dataclass(frozen=True, slots=True)
+class ReadThought:
+    """A latent step that a Thought took."""
 
-    def __init__(self, model: CausalModel) -> None:
-        self._model = model
-        self._tokens: list[int] = []
-        self._state: Any = None
+    thought: Thought
+    norm: float
+    entropy: float | None
+    likeliest: tuple[tuple[int, float], ...]
 
-    def clear(self) -> None:
-        self._tokens, self._state = [], None
 
-    def take(self, ids: list[int]) -> tuple[Any, int]:
-        """The state for the longest common beginning with `ids`, and its length, less than that of `ids`.
+@dataclass(slots=True)
+class Step:
+    """What one step brought, on the device."""
 
-        The last token is always left to compute, since its logits are not kept. Takes the state out.
+    outcomes: list[Thought]
+    """Whose rows were all computed."""
+    spoken: _Spoken | None = None
+    thought: _Thought | None = None
+    rows: int = 0
+    """How many were computed."""
+    draws: list[Draw] = field(default_factory=list)
+
+    def read(self) -> tuple[list[ReadThought], list[ReadToken]]:
+        """Latent steps and tokens. Waits for the device.
+
+        A length or a log-probability that is not finite says that the hidden row was not.
         """
-        tokens, state = self._tokens, self._state
-        self.clear()
-        most = min(len(tokens), len(ids) - 1)
-        common = next((at for at in range(most) if tokens[at] != ids[at]), most)
-        if state is None or common == 0 or not self._model.cropped(state, len(tokens), common):
-            return None, 0
-        return state, common
+        thoughts, tokens = [], []
+        if (told := self.thought) is not None:
+            norms = told.norms.tolist()
+            entropies = [None] * len(norms) if told.entropies is None else told.entropies.tolist()
+            nearest = _rows(told.likeliest, len(norms))
+            for at, one in enumerate(told.thoughts):
+                asked = told.asked[at]
+                count = one.thinking.probe
+                thoughts.append(ReadThought(one, norms[at], entropies[at] if asked else None, nearest[at][:count]))
+        if (spoken := self.spoken) is not None:
+            ids, logprobs = spoken.drawn.tokens.tolist(), spoken.drawn.logprobs.tolist()
+            likeliest = _rows(spoken.likeliest, len(ids))
+            for at, one in enumerate(spoken.thoughts):
+                count = one.request.logprobs or 0
+                tokens.append(ReadToken(one, ids[at], logprobs[at], likeliest[at][:count]))
+            for draw, token in zip(self.draws, ids, strict=True):
+                draw.value = token
+        return thoughts, tokens
 
-    def put(self, tokens: list[int], state: Any) -> None:
-        """Keeps a state that holds exactly these tokens."""
-        self._tokens, self._state = tokens, state
+
+def _rows(likeliest: tuple[Tensor, Tensor] | None, count: int) -> list[tuple[tuple[int, float], ...]]:
+    if likeliest is None:
+        return [()] * count
+    values, ids = likeliest[0].tolist(), likeliest[1].tolist()
+    return [tuple(zip(row, logprobs, strict=True)) for row, logprobs in zip(ids, values, strict=True)]
 
 
-class _Stopped(Exception):
-    """The request was cancelled or is late: unwinds to `_Generation.run`. Never leaves this module."""
+class Runner:
+    """A decoder with its cache. One thread at a time."""
 
-
-class _Generation:
-    """One request on the model's thread: prefill in chunks, then token by token."""
-
-    def __init__(self, model: CausalModel, cache: _PrefixCache, request: _Request) -> None:
-        self._model = model
+    def __init__(
+        self, decoder: Decoder, cache: KeyValueCache, ends: frozenset[int], *, graphs: bool | None = None
+    ) -> None:
+        """`ends` are the tokens that end a text. `graphs` None computes in graphs where the device is a GPU."""
+        self._decoder = decoder
         self._cache = cache
-        self._request = request
-        self._state: Any = None
-        self._computed: list[int] = []
-        """The tokens that `_state` holds."""
-        self._prompt_tokens = self._reused = self._drawn = 0
-        self._started = time.monotonic()
-        self._prefilled: float | None = None
+        self._feedback = Feedback(decoder)
+        self._ends = torch.tensor(sorted(ends), dtype=torch.int64, device=decoder.device)
+        self._graphs = None
+        if decoder.device.type == "cuda" if graphs is None else graphs:
+            self._graphs = Graphs(decoder, cache)
+        self.slots = Slots(cache)
 
-    def run(self) -> Finished | None:
-        """Sends the pieces and returns the account; None for a request that was cancelled."""
-        stops = StopStrings(self._request.stop)
-        try:
-            self._check()
-            reason = self._generate(stops)
-        except _Stopped:
-            reason = StopReason.WALL
-        # An error leaves the state in doubt, so only here is it kept.
-        if self._state is not None:
-            self._cache.put(self._computed, self._state)
-        if self._request.cancelled.is_set():
-            return None
-        if text := stops.flush():
-            self._request.send(Piece(text))
-        return self._account(reason)
+    @property
+    def typical_norm(self) -> float:
+        """The mean length of the model's token embeddings."""
+        return self._feedback.typical_norm
 
-    def _generate(self, stops: StopStrings) -> StopReason:
-        request, model = self._request, self._model
-        ids = model.tokenizer.encode(request.prompt)
-        self._prompt_tokens = len(ids)
-        if not ids or len(ids) >= model.context_tokens:
-            raise InvalidArgument(
-                f"the prompt has {len(ids)} tokens, and {model.name} takes 1 to {model.context_tokens - 1}, so that "
-                "one can follow; " + ("shorten it" if ids else "give a text"),
-                field="prompt",
+    def norm_of(self, row: Input) -> float:
+        """The length of a row. Waits for the device."""
+        return float(self._embedded([row])[0].norm())
+
+    def admit(self, thought: Thought) -> None:
+        """Gives a Thought a slot, with the rows that are there already. LookupError where none is free."""
+        thought.slot, held = self.slots.take(thought, _keys(thought.rows), thought.depth)
+        thought.computed = min(held, thought.firm)
+
+    def release(self, thought: Thought, *, broken: bool = False) -> None:
+        """Takes the slot from a Thought; its rows have to be computed again, should it go on."""
+        if thought.slot is not None:
+            if broken:
+                self.slots.forget(thought.slot)
+                self._cache.clear(thought.slot)
+            self.slots.leave(thought.slot)
+        thought.slot, thought.computed = None, 0
+
+    def run(self, work: Sequence[tuple[Thought, int]]) -> Step:
+        """Computes so many waiting rows of each Thought, which has to hold a slot."""
+        hidden, outcomes, rounds = self._forward(work)
+        step = Step(outcomes, rows=sum(count for _, count in work))
+        for thought, rows in rounds:
+            fed = self._feedback.rows_for([thought.thinking] * len(rows), rows, rows)
+            thought.round(fed)
+        if outcomes:
+            self._after(step, hidden)
+        return step
+
+    def _forward(
+        self, work: Sequence[tuple[Thought, int]]
+    ) -> tuple[Tensor, list[Thought], list[tuple[Thought, Tensor]]]:
+        """Hidden rows of the Thoughts whose rows are all computed now, those Thoughts, and the rows of rounds."""
+        parts, outcomes, rounds = [], [], []
+        for depth in sorted({thought.depth for thought, _ in work}):
+            ordered = sorted(
+                ((one, count) for one, count in work if one.depth == depth),
+                key=lambda item: (item[1] > 1, item[0].slot),
             )
-        budget = min(request.new_tokens, model.context_tokens - len(ids))
-        logits = self._prefill(ids)
-        self._prefilled = time.monotonic()
-        decoder = IncrementalDecoder(model.tokenizer.decode)
-        while True:
-            token = draw(logits, request.sampling, self._drawn)
-            self._drawn += 1
-            if token in model.end_tokens:
-                return StopReason.DONE
-            if text := stops.add(decoder.add(token)):
-                request.send(Piece(text))
-            if stops.reached:
-                return StopReason.DONE
-            if self._drawn >= budget:
-                return StopReason.TOKENS
-            self._check()
-            logits = self._step([token])
+            chunks, inputs, whose = [], [], []
+            select: list[int] = []
+            at = 0
+            for thought, count in ordered:
+                assert thought.slot is not None
+                start = thought.computed
+                rows = thought.rows[start : start + count]
+                chunks.append(Chunk(thought.slot, start, count))
+                inputs += rows
+                if start + count == len(thought.rows):
+                    in_round = thought.want() is Want.ROUND
+                    select += range(at if in_round else at + count - 1, at + count)
+                    whose.append((thought, count if in_round else 0))
+                thought.computed += count
+                self.slots.computed(thought.slot, _keys(rows), start)
+                at += count
+            hidden = self._computed(inputs, chunks, select, depth)
+            at, last = 0, []
+            for thought, count in whose:
+                if count:
+                    rounds.append((thought, hidden[at : at + count]))
+                # A Thought in a round speaks from its last row, if this was the last round.
+                at += count or 1
+                last.append(at - 1)
+                outcomes.append(thought)
+            if rounds:
+                hidden = hidden[last]
+            parts.append(hidden)
+        return parts[0] if len(parts) == 1 else torch.cat(parts), outcomes, rounds
 
-    def _prefill(self, ids: list[int]) -> Any:
-        """Logits after the prompt, shape [vocabulary]."""
-        self._state, self._reused = self._cache.take(ids)
-        self._computed = ids[: self._reused]
-        logits = None
-        for start in range(self._reused, len(ids), PREFILL_CHUNK):
-            self._check()
-            logits = self._step(ids[start : start + PREFILL_CHUNK])
-        return logits
+    def _computed(self, inputs: Sequence[Input], chunks: Sequence[Chunk], select: list[int], depth: int) -> Tensor:
+        """Hidden rows after the final norm at `select`, shape [len(select), width]."""
+        rows = self._embedded(inputs)
+        if self._graphs is not None and depth == 0 and len(select) == len(chunks) == len(inputs):
+            return self._graphs.step(rows, chunks)
+        batch = Batch(chunks, self._decoder.config, self._decoder.device)
+        chosen = None
+        if len(select) < len(inputs):
+            chosen = torch.tensor(select, dtype=torch.int64, device=self._decoder.device)
+        return self._decoder.forward(rows, batch, self._cache, chosen, depth)
 
-    def _step(self, ids: list[int]) -> Any:
-        """Computes tokens on top of the state; the logits of the last, shape [vocabulary]."""
-        logits, self._state = self._model.step(ids, self._state)
-        self._computed.extend(ids)
-        return logits
+    def _embedded(self, inputs: Sequence[Input]) -> Tensor:
+        """Rows of input, shape [n, width]."""
+        decoder = self._decoder
+        if len(inputs) == 1 and isinstance(inputs[0], Vector):
+            return inputs[0].tensor[None]
+        ids = torch.tensor([one if isinstance(one, int) else 0 for one in inputs], device=decoder.device)
+        draws = [(at, one) for at, one in enumerate(inputs) if isinstance(one, Draw)]
+        if draws:
+            # Those of one step are in one tensor: gathered together, with no kernel for each.
+            for tokens in {id(one.tokens): one.tokens for _, one in draws}.values():
+                some = [(at, one.place) for at, one in draws if one.tokens is tokens]
+                places, sources = torch.tensor(some, device=decoder.device).unbind(dim=1)
+                ids[places] = tokens[sources]
+        rows = decoder.embed(ids)
+        for at, one in enumerate(inputs):
+            if isinstance(one, Vector):
+                rows[at] = one.tensor
+            elif isinstance(one, tuple):
+                rows[at] = decoder.embed(torch.tensor(one, device=decoder.device)).sum(dim=0)
+        return rows
 
-    def _check(self) -> None:
-        if self._request.cancelled.is_set() or self._request.is_late():
-            raise _Stopped
+    def _after(self, step: Step, hidden: Tensor) -> None:
+        """Adds to each Thought what its hidden row is for."""
+        thoughts = step.outcomes
+        wants = [None if one.waiting else one.want() for one in thoughts]
+        # A learned rule needs no distribution, and may turn a latent step into a token: it comes first.
+        for at, one in enumerate(thoughts):
+            if wants[at] is Want.THINK and one.may_stop and one.thinking.rule is StopRule.LEARNED:
+                wants[at] = self._asked(one, hidden[at], None)
+        looked = [
+            at
+            for at, one in enumerate(thoughts)
+            if wants[at] is Want.SPEAK or (wants[at] is Want.THINK and thinking.needs_logits(one.thinking))
+        ]
+        place = {at: row for row, at in enumerate(looked)}
+        logits = self._decoder.logits(hidden if len(looked) == len(thoughts) else hidden[looked]) if looked else None
+        for at, one in enumerate(thoughts):
+            if wants[at] is Want.THINK and one.may_stop and one.thinking.rule is StopRule.ENTROPY:
+                assert logits is not None
+                wants[at] = self._asked(one, hidden[at], logits[place[at]])
+        thinkers = [at for at, want in enumerate(wants) if want is Want.THINK]
+        if thinkers:
+            self._think(step, thinkers, hidden, logits, place)
+        speakers = [at for at, want in enumerate(wants) if want is Want.SPEAK]
+        if speakers:
+            assert logits is not None
+            whole = len(speakers) == len(looked)
+            self._speak(
+                step, [thoughts[at] for at in speakers], logits if whole else logits[[place[at] for at in speakers]]
+            )
 
-    def _account(self, reason: StopReason) -> Finished:
-        now = time.monotonic()
-        prefilled = self._prefilled or now
-        return Finished(
-            stop_reason=reason,
-            prompt_tokens=self._prompt_tokens,
-            new_tokens=self._drawn,
-            reused_tokens=self._reused,
-            queued_s=self._started - self._request.submitted,
-            prefill_s=prefilled - self._started,
-            decode_s=now - prefilled,
+    def _asked(self, thought: Thought, hidden: Tensor, logits: Tensor | None) -> Want | None:
+        """What is wanted once a rule was asked: another latent step, or what comes after the thoughts."""
+        if not thought.enough(self._feedback.stops(thought.thinking, hidden, logits)):
+            return Want.THINK
+        return None if thought.waiting else Want.SPEAK
+
+    def _think(
+        self, step: Step, thinkers: list[int], hidden: Tensor, logits: Tensor | None, place: dict[int, int]
+    ) -> None:
+        thoughts = [step.outcomes[at] for at in thinkers]
+        asked = [at in place for at in thinkers]
+        # Rows that need no distribution are given any: nothing of it is looked at.
+        seen = hidden[thinkers] if logits is None else logits[[place.get(at, 0) for at in thinkers]]
+        rows = self._feedback.rows_for([one.thinking for one in thoughts], hidden[thinkers], seen)
+        entropies, likeliest = None, None
+        if any(asked):
+            entropies = thinking.entropy(seen)
+            most = max(one.thinking.probe for one in thoughts)
+            likeliest = _likeliest(seen, most) if most else None
+        step.thought = _Thought(thoughts, rows.norm(dim=-1), entropies, likeliest, asked)
+        for one, row in zip(thoughts, rows, strict=True):
+            one.think(row)
+
+    def _speak(self, step: Step, thoughts: list[Thought], logits: Tensor) -> None:
+        asked = [one.request.logprobs or 0 for one in thoughts]
+        likeliest = _likeliest(logits, max(asked)) if any(asked) else None
+        logits = self._bounded(thoughts, logits)
+        drawn = sampler.sample(
+            logits,
+            [one.request.sampling for one in thoughts],
+            [one.drawn + _already(one) for one in thoughts],
         )
+        step.spoken = _Spoken(thoughts, drawn, likeliest)
+        for at, one in enumerate(thoughts):
+            draw = Draw(drawn.tokens, at)
+            step.draws.append(draw)
+            one.drew(draw)
+            one.held = one.matcher is not None or one.drawn >= one.budget
+
+    def _bounded(self, thoughts: list[Thought], logits: Tensor) -> Tensor:
+        """Logits with what may not be drawn at minus infinity."""
+        for at, one in enumerate(thoughts):
+            early = one.drawn < one.request.min_new_tokens and len(self._ends)
+            if not (early or one.matcher or one.prompt.allowed):
+                continue
+            row = logits[at].clone()
+            if early:
+                row[self._ends] = -torch.inf
+            if one.matcher is not None:
+                row[~one.matcher.allowed().to(row.device)] = -torch.inf
+            if one.prompt.allowed:
+                kept = torch.tensor(one.prompt.allowed, device=row.device)
+                row = torch.full_like(row, -torch.inf).index_copy(0, kept, row[kept])
+            logits[at] = row
+        return logits
+
+
+def _likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    values, ids = logits.topk(min(count, logits.shape[-1]), dim=-1)
+    return values - logits.logsumexp(dim=-1, keepdim=True), ids
+
+
+def _already(thought: Thought) -> int:
+    """Tokens of a state that is continued: its draws go on where they were."""
+    state = thought.request.prompt
+    return len(getattr(state, "tokens", ()))
+
+
+def _keys(rows: Sequence[Input]) -> list[Key]:
+    return list(rows)

@@ -47,6 +47,10 @@ class ChatTokenizer(ABC):
         """Text of token ids, without special tokens."""
 
     @abstractmethod
+    def as_json(self) -> str:
+        """The tokenizer as a tokenizer.json has it. Raises InvalidArgument where it can't be written as one."""
+
+    @abstractmethod
     def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
     @abstractmethod
@@ -58,12 +62,26 @@ class TransformersTokenizer(ChatTokenizer):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        # What a fast tokenizer's own decode comes down to, without half a hundred microseconds around it.
+        self._fast = getattr(tokenizer, "backend_tokenizer", None)
         end = tokenizer.eos_token_id
         self.end_tokens = frozenset() if end is None else frozenset([end])
 
     def decode(self, ids: list[int]) -> str:
         """See ChatTokenizer."""
+        if self._fast is not None:
+            return str(self._fast.decode(ids, skip_special_tokens=True))
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def as_json(self) -> str:
+        """See ChatTokenizer."""
+        from transformers import PreTrainedTokenizerFast
+
+        if not isinstance(self._tokenizer, PreTrainedTokenizerFast):
+            raise InvalidArgument(
+                "the model's tokenizer is none of the tokenizers library, and constraints need one", field="constraint"
+            )
+        return _without_limits(self._tokenizer.backend_tokenizer.to_str())
 
     def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"])
@@ -95,6 +113,10 @@ class FolderTokenizer(ChatTokenizer):
         """See ChatTokenizer."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
+    def as_json(self) -> str:
+        """See ChatTokenizer."""
+        return str(self._tokenizer.to_str())
+
     def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
@@ -116,6 +138,11 @@ class FolderTokenizer(ChatTokenizer):
         environment.globals["raise_exception"] = _refuse
         assert self._source is not None
         return environment.from_string(self._source)
+
+
+def _without_limits(tokenizer: str) -> str:
+    told: dict[str, Any] = json.loads(tokenizer)
+    return json.dumps(told | {"truncation": None, "padding": None})
 
 
 def _refuse(message: str) -> NoReturn:

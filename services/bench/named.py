@@ -15,25 +15,33 @@ def run_named(
     as_json: bool,
     seed: int,
     data: Path | None = None,
-    seconds: float = 3.0,
+    seconds: float | None = None,
     histories: int = 10_000,
     neo4j: str = "",
     n: int = 10_000,
     kills: int = 100,
     recipe: str = "",
+    requests: int = 32,
+    batch: int = 16,
+    threads: int = 0,
+    rounds: int = 3,
+    peers: bool = True,
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, dream, forget, kill, locomo, memory, rpc, sample
+    from services.bench import bitemporal, dream, engine, forget, kill, latent, locomo, memory, rpc, sample, soak
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
         "dream": lambda: dream.run(_needed(data, name), seed),
+        "engine": lambda: engine.run(seed, requests, batch, threads, rounds, peers),
         "forget": lambda: forget.run(_needed(data, name), seed),
         "kill": lambda: kill.run(seed, kills),
+        "latent": lambda: latent.run(seed),
         "locomo": lambda: locomo.run(_needed(data, name), seed, recipe),
         "memory": lambda: memory.run(seed, n, neo4j),
-        "rpc": lambda: rpc.run(seed, seconds),
+        "rpc": lambda: rpc.run(seed, 3.0 if seconds is None else seconds),
         "sample": lambda: sample.run(_needed(data, name), seed),
+        "soak": lambda: soak.run(seed, 1800.0 if seconds is None else seconds),
     }
     if name not in benches:
         raise InvalidArgument(f"no bench {name!r}; one of {', '.join(benches)}", field="name")

@@ -8,7 +8,7 @@ the hand-over to threads, the events and the Traces.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sapience.v1.concept_pb2 import Tensor
 
 from cognition.cycle import SUPPORT_METHOD, Cycle, Timer
-from cognition.engine.base import Finished, LanguageModel
+from cognition.engine.base import LanguageModel, Piece, Request
 from cognition.engine.null import NullLanguageModel
 from cognition.events import (
     Answered,
@@ -32,6 +32,7 @@ from cognition.events import (
     Wording,
 )
 from core.clock import SystemClock
+from core.dreams import Dream
 from core.ids import RandomIds, concept_id
 from core.models import ModelAddress
 from core.nouns import Concept, Episode, Namespace, OutboxEntry, Source, Space, Span
@@ -42,6 +43,7 @@ from services.assembly import Links
 from services.memory.perceiving import RemoteEncoder
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models
+from services.reasoning.thoughts import Thoughts
 from services.reasoning.traces import Traces
 from services.runtime import telemetry
 from services.runtime.server import Server
@@ -69,6 +71,12 @@ class NullRecord:
 
     def speakers(self, namespace: str) -> dict[str, int]:
         return {"Ada": 1}
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def dreams_at_work(self) -> list[Dream]:
+        return []
 
     def outbox(self, limit: int) -> list[OutboxEntry]:
         return []
@@ -122,9 +130,9 @@ class NullCycle(Cycle[Tensor]):
         timer.stage("recall")
         yield Recalled(question.text, found)
         yield Checked("support", True, 1.0, "null")
-        async with aclosing(model.generate(question.text, new_tokens=PIECES + 1)) as said:
+        async with aclosing(model.generate(Request(question.text, new_tokens=PIECES + 1))) as said:
             async for item in said:
-                if not isinstance(item, Finished):
+                if isinstance(item, Piece):
                     yield Worded(draft_id, item.text)
         yield Checked("wording", True, 1.0, "null")
         yield Spent(PIECES, 1, 64, timer.seconds)
@@ -161,6 +169,7 @@ async def serve(pipe: Connection, token: str) -> None:
                 NullCycle(RemotePerceiver(links.to("perception")), RemoteMemory(links.to("memory"))),
                 Models("file:/null", partial(_null_model)),
                 Traces(None, keep=1000),
+                Thoughts(None, keep=1000),
                 clock,
                 RandomIds(clock),
             )

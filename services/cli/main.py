@@ -7,10 +7,37 @@ import sys
 import sapience
 
 from core.errors import SapienceError
-from services.cli import asking, correcting, dreams, entities, facts, keeping, memories, moving, running, show
+from services.cli import (
+    asking,
+    correcting,
+    dreams,
+    entities,
+    facts,
+    generating,
+    keeping,
+    memories,
+    moving,
+    running,
+    show,
+    thinking,
+    training,
+)
 from services.cli.app import app
 
-COMMANDS = (memories, asking, facts, correcting, entities, keeping, dreams, moving, running)
+COMMANDS = (
+    memories,
+    asking,
+    generating,
+    thinking,
+    facts,
+    correcting,
+    entities,
+    keeping,
+    dreams,
+    moving,
+    training,
+    running,
+)
 """The modules that add commands to the application when they are imported."""
 
 

@@ -95,11 +95,15 @@ def demo(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="bitemporal, dream, forget, kill, locomo, memory, rpc, sample.")],
+    name: Annotated[
+        str, typer.Argument(help="bitemporal, dream, engine, forget, kill, latent, locomo, memory, rpc, sample, soak.")
+    ],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long each part measures.")] = 3.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long rpc measures each part (3), and soak in all (1800).")
+    ] = None,
     histories: Annotated[int, typer.Option(min=1, help="How many histories bitemporal writes.")] = 10_000,
     kills: Annotated[int, typer.Option(min=1, help="How often kill kills.")] = 100,
     recipe: Annotated[str, typer.Option(help="The recipe that locomo measures.")] = "",
@@ -111,6 +115,11 @@ def bench(
         ),
     ] = "",
     n: Annotated[int, typer.Option(min=100, help="How many Episodes memory takes.")] = 10_000,
+    requests: Annotated[int, typer.Option(min=1, help="How many requests a round of engine has.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, help="How many of them engine computes at once.")] = 16,
+    threads: Annotated[int, typer.Option(min=0, help="Of engine and its peers; 0 takes every core.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds engine measures.")] = 3,
+    peers: Annotated[bool, typer.Option(help="Whether engine is measured beside its peers.")] = True,
 ) -> None:
     """Measure, beside a peer in the same run. Prints a table, or one JSON object.
 
@@ -132,5 +141,10 @@ def bench(
             n=n,
             kills=kills,
             recipe=recipe,
+            requests=requests,
+            batch=batch,
+            threads=threads,
+            rounds=rounds,
+            peers=peers,
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import sapience
@@ -128,11 +128,11 @@ def restored(done: sapience.RestoreResult) -> None:
         out.print("the store has a history of its own: what it took has new numbers and times of recording")
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """A plain table; the first column to the left, the others to the right."""
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], words: Collection[str] = ()) -> None:
+    """A plain table; the first column and those of `words` to the left, the others to the right."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number == 0 else "right")
+        made.add_column(column, justify="left" if number == 0 or column in words else "right")
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
     out.print(made)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from sapience.v1 import reasoning_pb2 as pb
 
+from cognition.engine.base import Candidate, LatentStep
 from cognition.events import (
     Answered,
     Checked,
@@ -33,6 +34,8 @@ def to_response(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonR
         case Worded():
             message.token.draft_id = event.draft_id
             message.token.text = event.text
+        case LatentStep():
+            set_thought(message.thought, event)
         case Recalled():
             message.recall.text = event.text
             found = message.recall.found
@@ -56,6 +59,7 @@ def to_response(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonR
             message.draft_retracted.reason = event.reason
         case Spent():
             usage = message.usage
+            usage.latent_steps = event.latent_steps
             usage.new_tokens = event.new_tokens
             usage.recalls = event.recalls
             usage.context_tokens = event.context_tokens
@@ -63,6 +67,20 @@ def to_response(event: Event, seq: int, trace_id: str, at: Micros) -> pb.ReasonR
         case Answered():
             _set_answer(message.answer, event)
     return response
+
+
+def set_thought(message: pb.ThoughtEvent, step: LatentStep) -> None:
+    """Writes a latent step into a message."""
+    message.step = step.step
+    message.norm = step.norm
+    if step.entropy is not None:
+        message.entropy = step.entropy
+    message.nearest.extend(map(candidate, step.nearest))
+
+
+def candidate(one: Candidate) -> pb.Candidate:
+    """A token that might be or was drawn."""
+    return pb.Candidate(token=one.token, text=one.text, logprob=one.logprob)
 
 
 def _set_answer(answer: pb.Answer, event: Answered) -> None:
@@ -123,6 +141,8 @@ def redact(trace: pb.Trace, gone: Collection[str]) -> None:
         match event.WhichOneof("event"):
             case "token":
                 event.token.text = REDACTED
+            case "thought":
+                del event.thought.nearest[:]  # what the model was about to say, of what it had read
             case "draft_retracted":
                 event.draft_retracted.reason = REDACTED
             case "check":

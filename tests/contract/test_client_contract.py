@@ -173,6 +173,7 @@ class Memory(memory_pb2_grpc.MemoryServiceServicer):
 class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
+        self.thoughts: dict[tuple[str, str], Any] = {}
         self.cancelled = threading.Event()
         self.completed = threading.Event()
 
@@ -200,9 +201,31 @@ class Reasoning(reasoning_pb2_grpc.ReasoningServiceServicer):
             self.completed.set()
 
     def Generate(self, request: Any, context: Any) -> Any:
-        for word in request.prompt.split():
+        before = self.thoughts.get((request.namespace, request.thought_id))
+        if request.thought_id and before is None:
+            fail(context, grpc.StatusCode.NOT_FOUND, "none", error_details_pb2.ErrorInfo(reason="THOUGHT_NOT_FOUND"))
+        for step in range(request.budget.latent_steps):
+            yield reasoning_pb2.GenerateResponse(thought=reasoning_pb2.ThoughtEvent(step=step, norm=1))
+        for word in (before.prompt if before else request.prompt).split():
             yield reasoning_pb2.GenerateResponse(text=word)
-        yield reasoning_pb2.GenerateResponse(stop_reason=reasoning_pb2.STOP_REASON_DONE)
+        end = reasoning_pb2.GenerateResponse(stop_reason=reasoning_pb2.STOP_REASON_DONE)
+        if request.keep:
+            end.thought_id = f"t{len(self.thoughts)}"
+            self.thoughts[request.namespace, end.thought_id] = reasoning_pb2.Thought(
+                id=end.thought_id, prompt=request.prompt, created_at=datetime.now(UTC)
+            )
+        yield end
+
+    def GetThought(self, request: Any, context: Any) -> Any:
+        return reasoning_pb2.GetThoughtResponse(thought=self.thoughts[request.namespace, request.thought_id])
+
+    def ListThoughts(self, request: Any, context: Any) -> Any:
+        kept = [thought for (namespace, _), thought in self.thoughts.items() if namespace == request.namespace]
+        return reasoning_pb2.ListThoughtsResponse(thoughts=kept[: request.limit])
+
+    def DeleteThought(self, request: Any, context: Any) -> Any:
+        del self.thoughts[request.namespace, request.thought_id]
+        return reasoning_pb2.DeleteThoughtResponse()
 
     def ListModels(self, request: Any, context: Any) -> Any:
         return reasoning_pb2.ReasoningServiceListModelsResponse(models=[concept_pb2.Model(address="wheel:lm")])
@@ -392,6 +415,27 @@ async def test_events_stream_in_order_to_the_answer(mind: Either) -> None:
 
 async def test_generation_gives_text_only(mind: Either) -> None:
     assert await mind.all("generate", "one two") == ["one", "two"]
+
+
+async def test_thinking_gives_steps_pieces_and_the_end(mind: Either) -> None:
+    happened = await mind.all("think", "one two", budget=sapience.Budget(latent_steps=2))
+    assert [type(one) for one in happened] == [sapience.Step] * 2 + [sapience.Piece] * 2 + [sapience.Finished]
+    assert [one.text for one in happened[2:4]] == ["one", "two"]
+    assert (happened[-1].stop_reason, happened[-1].thought_id) == ("done", "")
+
+
+async def test_a_thought_is_kept_where_the_client_is_at_home_and_resumed_there(mind: Either, server: Server) -> None:
+    *_, end = await mind.all("think", "one two", keep=True)
+    assert server.memory.namespaces == {"default"}, "it is made for what is kept, as for what is remembered"
+    again = await mind.all("resume", end.thought_id)
+    assert [one.text for one in again if isinstance(one, sapience.Piece)] == ["one", "two"]
+    assert (await mind("get_thought", end.thought_id)).prompt == "one two"
+    assert [one.id for one in await mind("thoughts", limit=5)] == [end.thought_id]
+    assert await mind("thoughts", namespace="other") == []
+    await mind("delete_thought", end.thought_id)
+    with pytest.raises(sapience.NotFound) as caught:
+        await mind.all("resume", end.thought_id)
+    assert caught.value.reason == "THOUGHT_NOT_FOUND"
 
 
 async def test_an_error_in_the_middle_of_a_stream_is_raised_after_what_came(mind: Either) -> None:

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections import deque
@@ -19,7 +20,7 @@ import sapience
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from sapience import aio, discovery, errors, events, plain, session, types, wire
-from sapience.calls import Description, facts, memory, moving, reasoning, system
+from sapience.calls import Description, facts, memory, moving, reasoning, system, thinking
 from sapience.pipeline import MOST_BYTES, Window, next_message
 from sapience.v1 import concept_pb2, controller_pb2, memory_pb2, perception_pb2, reasoning_pb2
 
@@ -58,7 +59,12 @@ EVERY_CALL: list[Description] = [
     facts.relation_policies(),
     facts.timeline(),
     reasoning.ask("text"),
-    reasoning.generate("text"),
+    thinking.generate("text"),
+    thinking.think("text"),
+    thinking.resume("id"),
+    thinking.get_thought("id"),
+    thinking.thoughts(),
+    thinking.delete_thought("id"),
     reasoning.trace("id"),
     reasoning.load_model("wheel:m"),
     reasoning.unload_model("wheel:m"),
@@ -176,10 +182,61 @@ def test_ask_and_generate_send_budget_and_sampling() -> None:
     assert asked.sampling == reasoning_pb2.Sampling(temperature=0.5, seed=2)
     assert asked.learn
     assert asked.request_id
-    chat = reasoning.generate([types.ChatMessage("user", "hi"), {"role": "assistant", "content": "ho"}]).request
+    chat = thinking.generate([types.ChatMessage("user", "hi"), {"role": "assistant", "content": "ho"}]).request
     assert isinstance(chat, reasoning_pb2.GenerateRequest)
     assert [(said.role, said.content) for said in chat.chat.messages] == [("user", "hi"), ("assistant", "ho")]
     assert chat.WhichOneof("input") == "chat"
+
+
+def test_thinking_and_forks_are_sent_as_they_were_given() -> None:
+    way = types.Thinking("soft", "entropy", threshold=0.0, patience=2, probe=3)
+    call = thinking.think(
+        "a", thinking=way, budget=types.Budget(latent_steps=4), min_p=0.5, top_k=3, stop=["\n"], logprobs=0,
+        json_schema={"type": "integer"}, keep=True,
+    )  # fmt: skip
+    assert call.default_namespace
+    assert call.request == reasoning_pb2.GenerateRequest(
+        prompt="a",
+        thinking=concept_pb2.Thinking(
+            mode=concept_pb2.THINKING_MODE_SOFT, rule=concept_pb2.STOP_RULE_ENTROPY, threshold=0, patience=2, probe=3
+        ),
+        budget=concept_pb2.Budget(latent_steps=4),
+        sampling=reasoning_pb2.Sampling(min_p=0.5, top_k=3),
+        stop=["\n"],
+        logprobs=0,
+        json_schema='{"type": "integer"}',
+        keep=True,
+    )
+    assert not thinking.think("a").default_namespace, "nothing is kept, so no tenant is touched"
+    own = types.Tensor("latent/m", "", "float32", (1, 2), b"\0" * 8)
+    fork = thinking.resume("id", keep_latent_steps=2, edits={1: own.vector([0.0, 1.0])}, namespace="n").request
+    assert fork == reasoning_pb2.GenerateRequest(
+        thought_id="id",
+        namespace="n",
+        keep_latent_steps=2,
+        sampling=reasoning_pb2.Sampling(),
+        edits=[
+            reasoning_pb2.ThoughtEdit(
+                step=1,
+                vector=concept_pb2.Tensor(
+                    space="latent/m", dtype=concept_pb2.DTYPE_FLOAT32, shape=[2], data=b"\0\0\0\0\0\0\x80?"
+                ),
+            )
+        ],
+    )
+
+
+def test_a_response_of_a_generation_is_a_step_a_piece_or_the_end() -> None:
+    step = reasoning_pb2.ThoughtEvent(step=0, norm=2, nearest=[reasoning_pb2.Candidate(token=7, text="a", logprob=-1)])
+    near = types.Candidate(7, "a", -1.0)
+    assert events.read_generated(reasoning_pb2.GenerateResponse(thought=step)) == types.Step(0, 2.0, None, (near,))
+    drawn = reasoning_pb2.DrawnToken(token=step.nearest[0], alternatives=step.nearest)
+    piece = events.read_generated(reasoning_pb2.GenerateResponse(text="a", tokens=[drawn]))
+    assert piece == types.Piece("a", (types.DrawnToken(near, (near,)),))
+    end = reasoning_pb2.GenerateResponse(
+        stop_reason=reasoning_pb2.STOP_REASON_DONE, usage=concept_pb2.Usage(latent_steps=2, context_tokens=5)
+    )
+    assert events.read_generated(end) == types.Finished(types.StopReason.DONE, 2, 0, 5, 0, "", None)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +255,11 @@ def test_ask_and_generate_send_budget_and_sampling() -> None:
         ("texts", lambda: system.encode("Nora")),
         ("object", lambda: facts.assert_fact("Nora", "age")),
         ("object", lambda: facts.assert_fact("Nora", "age", entity="a", literal="b")),
-        ("chat.messages[0]", lambda: reasoning.generate([("user", "hi")])),  # type: ignore[list-item]
+        ("chat.messages[0]", lambda: thinking.generate([("user", "hi")])),  # type: ignore[list-item]
         ("window", lambda: Window("default", 0)),
+        ("constraint", lambda: thinking.generate("a", regex="a", grammar="b")),
+        ("thinking.mode", lambda: thinking.think("a", thinking=types.Thinking("loud"))),
+        ("stop", lambda: thinking.think("a", stop="end")),
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_its_field(field: str, make: Any) -> None:
@@ -262,7 +322,7 @@ def event(**what: Any) -> types.Event | None:
 
 def test_each_kind_of_event_becomes_its_own_dataclass() -> None:
     head = {"seq": 4, "trace_id": "t", "time": NOON}
-    assert event(thought=reasoning_pb2.ThoughtEvent(step=2, norm=0.5)) == types.Thought(**head, step=2, norm=0.5)
+    assert event(thought=reasoning_pb2.ThoughtEvent(step=2, norm=0.5)) == types.LatentStep(**head, step=2, norm=0.5)
     assert event(token=reasoning_pb2.TokenEvent(draft_id="d", text="x")) == types.Token(**head, draft_id="d", text="x")
     retracted = reasoning_pb2.DraftRetractedEvent(draft_id="d", reason="why")
     assert event(draft_retracted=retracted) == types.DraftRetracted(**head, draft_id="d", reason="why")
@@ -309,6 +369,21 @@ def test_a_result_is_plain_json_and_an_event_says_what_it_is() -> None:
 
 def test_a_tensor_gives_its_rows() -> None:
     assert types.Tensor("s", "1", "float32", (2, 1), b"\0\0\x80?\0\0\0\0").rows() == [(1.0,), (0.0,)]
+
+
+def test_a_thought_gives_the_vector_of_a_step() -> None:
+    numbers = [float(number) for number in range(8)]
+    tensor = types.Tensor("latent/m", "", "float32", (4, 2), struct.pack("<8f", *numbers))
+    message = reasoning_pb2.Thought(id="t", created_at=STAMP, latent=wire.tensor(tensor, "latent"))
+    for rows, kept in ((message.prompt_rows, ([1], [], [2])), (message.latent_rows, ([], [9], [], []))):
+        rows.extend(reasoning_pb2.ThoughtRow(token_ids=ids) for ids in kept)
+    thought = events.read_thought(message)
+    assert thought.vector(0).rows() == [(2.0, 3.0)]
+    assert thought.vector(3).rows() == [(6.0, 7.0)]
+    assert (thought.vector(2).space, thought.vector(2).shape) == ("latent/m", (2,))
+    for step in (-1, 1, 4):
+        with pytest.raises(IndexError, match=f"no vector for step {step}"):
+            thought.vector(step)
 
 
 # ---- a stream of Episodes ----
@@ -524,6 +599,7 @@ ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallP
 ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign SourceKind Stats StopReason Stream
 SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable
 Unimplemented Usage Verdict WhyNot WhyNotReason Wording aio connect errors to_dict
+Candidate DrawnToken Finished LatentStep Piece Step StopRule Thinking ThinkingMode
 """.split()
 
 

@@ -355,7 +355,7 @@ def test_the_build_sees_the_sources_and_nothing_else() -> None:
     assert rules[0] == "*"
     allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
     members = set(project["tool"]["uv"]["workspace"]["members"])
     assert allowed == packages | members | {"pyproject.toml", "uv.lock", "README.md", "LICENSE"}
 

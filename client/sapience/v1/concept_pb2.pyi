@@ -5,7 +5,8 @@ The nouns that every service shares: what is told, what is kept of it, and when.
 
 Conventions of the whole contract:
 - Times are google.protobuf.Timestamp in UTC, kept to the microsecond.
-- Ids are opaque strings: UUIDv7 for Episodes, Facts, Traces and Runs, UUIDv5 of (episode, ordinal) for Concepts.
+- Ids are opaque strings: UUIDv7 for Episodes, Facts, Traces, Thoughts and Runs, UUIDv5 of (episode, ordinal) for
+  Concepts.
 - `namespace` is a field of every request that touches a tenant's data. No read or write crosses it.
 - Errors are google.rpc.Status with ErrorInfo (domain "sapience", a stable reason), and BadRequest (the field path),
   RetryInfo, QuotaFailure or ResourceInfo where they apply. docs/operations.md lists every reason.
@@ -175,6 +176,78 @@ CONTRADICTION_POLICY_SINGLE: ContradictionPolicy.ValueType  # 2
 CONTRADICTION_POLICY_SET: ContradictionPolicy.ValueType  # 3
 """What one Episode says at one time is the whole set: it holds or falls together, by the same rank."""
 Global___ContradictionPolicy: _TypeAlias = ContradictionPolicy  # noqa: Y015
+
+class _ThinkingMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ThinkingModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ThinkingMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    THINKING_MODE_UNSPECIFIED: _ThinkingMode.ValueType  # 0
+    """Not given."""
+    THINKING_MODE_NONE: _ThinkingMode.ValueType  # 1
+    """No latent steps."""
+    THINKING_MODE_HIDDEN: _ThinkingMode.ValueType  # 2
+    """The last hidden state (Coconut)."""
+    THINKING_MODE_PROJECTED: _ThinkingMode.ValueType  # 3
+    """That state through a projection that the model learned (CODI)."""
+    THINKING_MODE_SOFT: _ThinkingMode.ValueType  # 4
+    """The mean of the token embeddings under the next token's distribution (Soft Thinking): of any model, untrained."""
+    THINKING_MODE_JACOBI: _ThinkingMode.ValueType  # 5
+    """All latent steps at once, improved together in a few rounds (PCCoT)."""
+    THINKING_MODE_PAUSE: _ThinkingMode.ValueType  # 6
+    """The embedding of one and the same token (pause tokens): the control that feeds nothing back."""
+    THINKING_MODE_RECURRENT: _ThinkingMode.ValueType  # 7
+    """No rows: the model's recurrent block is passed more often, as many times as there are latent steps (Huginn)."""
+
+class ThinkingMode(_ThinkingMode, metaclass=_ThinkingModeEnumTypeWrapper):
+    """What a latent step feeds back as the next row of input."""
+
+THINKING_MODE_UNSPECIFIED: ThinkingMode.ValueType  # 0
+"""Not given."""
+THINKING_MODE_NONE: ThinkingMode.ValueType  # 1
+"""No latent steps."""
+THINKING_MODE_HIDDEN: ThinkingMode.ValueType  # 2
+"""The last hidden state (Coconut)."""
+THINKING_MODE_PROJECTED: ThinkingMode.ValueType  # 3
+"""That state through a projection that the model learned (CODI)."""
+THINKING_MODE_SOFT: ThinkingMode.ValueType  # 4
+"""The mean of the token embeddings under the next token's distribution (Soft Thinking): of any model, untrained."""
+THINKING_MODE_JACOBI: ThinkingMode.ValueType  # 5
+"""All latent steps at once, improved together in a few rounds (PCCoT)."""
+THINKING_MODE_PAUSE: ThinkingMode.ValueType  # 6
+"""The embedding of one and the same token (pause tokens): the control that feeds nothing back."""
+THINKING_MODE_RECURRENT: ThinkingMode.ValueType  # 7
+"""No rows: the model's recurrent block is passed more often, as many times as there are latent steps (Huginn)."""
+Global___ThinkingMode: _TypeAlias = ThinkingMode  # noqa: Y015
+
+class _StopRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StopRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StopRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STOP_RULE_UNSPECIFIED: _StopRule.ValueType  # 0
+    """Not given."""
+    STOP_RULE_FIXED: _StopRule.ValueType  # 1
+    """They do not."""
+    STOP_RULE_ENTROPY: _StopRule.ValueType  # 2
+    """When the next token's distribution has had less than `threshold` nats of entropy for `patience` steps running."""
+    STOP_RULE_LEARNED: _StopRule.ValueType  # 3
+    """When the model's own halting head says so, with a probability of `threshold` or more."""
+
+class StopRule(_StopRule, metaclass=_StopRuleEnumTypeWrapper):
+    """When latent steps end before their budget does."""
+
+STOP_RULE_UNSPECIFIED: StopRule.ValueType  # 0
+"""Not given."""
+STOP_RULE_FIXED: StopRule.ValueType  # 1
+"""They do not."""
+STOP_RULE_ENTROPY: StopRule.ValueType  # 2
+"""When the next token's distribution has had less than `threshold` nats of entropy for `patience` steps running."""
+STOP_RULE_LEARNED: StopRule.ValueType  # 3
+"""When the model's own halting head says so, with a probability of `threshold` or more."""
+Global___StopRule: _TypeAlias = StopRule  # noqa: Y015
 
 class _RunState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -769,6 +842,71 @@ class Usage(_message.Message):
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
+class Thinking(_message.Message):
+    """How a model thinks before its first token: what its latent steps feed back, and when they end. Budget.latent_steps
+    says how many there are at most. Where a field is not given, the model's own way of thinking holds, if it is of the
+    same mode.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    LEAST_NORM_FIELD_NUMBER: _builtins.int
+    MOST_NORM_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    mode: Global___ThinkingMode.ValueType
+    """What a latent step feeds back. Not given: what the model was trained to do; where that is nothing and
+    `budget.latent_steps` is given, SOFT.
+    """
+    rule: Global___StopRule.ValueType
+    """When latent steps end before their budget does; not given: they do not."""
+    threshold: _builtins.float
+    """What `rule` compares with: nats of entropy, or a probability; absent means 0.5."""
+    patience: _builtins.int
+    """For how many steps running the entropy has to be that low; 0 means 1."""
+    temperature: _builtins.float
+    """Of the distribution that SOFT averages under; 0 means 1."""
+    top_k: _builtins.int
+    """How many tokens SOFT averages over; 0 means all."""
+    rounds: _builtins.int
+    """Rounds of JACOBI; 0 means 3."""
+    least_norm: _builtins.float
+    """A row that is fed back is scaled to at least this length, in multiples of the mean length of a token's embedding."""
+    most_norm: _builtins.float
+    """And to at most this length; 0 leaves rows as they are."""
+    probe: _builtins.int
+    """How many nearest tokens are told of each latent step; at most 32."""
+    def __init__(
+        self,
+        *,
+        mode: Global___ThinkingMode.ValueType = ...,
+        rule: Global___StopRule.ValueType = ...,
+        threshold: _builtins.float | None = ...,
+        patience: _builtins.int = ...,
+        temperature: _builtins.float = ...,
+        top_k: _builtins.int = ...,
+        rounds: _builtins.int = ...,
+        least_norm: _builtins.float = ...,
+        most_norm: _builtins.float = ...,
+        probe: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "least_norm", b"least_norm", "mode", b"mode", "most_norm", b"most_norm", "patience", b"patience", "probe", b"probe", "rounds", b"rounds", "rule", b"rule", "temperature", b"temperature", "threshold", b"threshold", "top_k", b"top_k"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___Thinking: _TypeAlias = Thinking  # noqa: Y015
+
+@_typing.final
 class Run(_message.Message):
     """Any long work: a dream, an import, the loading of a model."""
 
@@ -836,8 +974,14 @@ class Model(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    MODES_FIELD_NUMBER: _builtins.int
+    DEFAULT_MODE_FIELD_NUMBER: _builtins.int
+    DEFAULT_LATENT_STEPS_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     address: _builtins.str
-    """Its address: "wheel:NAME", "hf:OWNER/NAME" or "file:/FOLDER"."""
+    """Its address: "wheel:NAME", "models:NAME", "hf:OWNER/NAME" or "file:/FOLDER"."""
     kind: Global___ModelKind.ValueType
     """What it does."""
     loaded: _builtins.bool
@@ -852,6 +996,20 @@ class Model(_message.Message):
     """The device it computes on, for example "cpu" or "cuda:0"; empty while it is not loaded."""
     parameters: _builtins.int
     """How many numbers it has learned; 0 while it is not loaded."""
+    default_mode: Global___ThinkingMode.ValueType
+    """How it thinks where nothing is asked for, with `default_latent_steps`: what it was trained to do."""
+    default_latent_steps: _builtins.int
+    """Its latent steps then."""
+    precision: _builtins.str
+    """What its weights are kept in, for example "bfloat16"; empty while it is not loaded."""
+    memory_bytes: _builtins.int
+    """The bytes that its weights and its cache take; 0 where that is not known."""
+    context_tokens: _builtins.int
+    """Prompt, latent steps and new tokens together, at most; 0 while it is not loaded."""
+    @_builtins.property
+    def modes(self) -> _containers.RepeatedScalarFieldContainer[Global___ThinkingMode.ValueType]:
+        """How a language model can think, NONE included; empty while it is not loaded."""
+
     def __init__(
         self,
         *,
@@ -863,10 +1021,16 @@ class Model(_message.Message):
         dimensions: _builtins.int = ...,
         device: _builtins.str = ...,
         parameters: _builtins.int = ...,
+        modes: _abc.Iterable[Global___ThinkingMode.ValueType] | None = ...,
+        default_mode: Global___ThinkingMode.ValueType = ...,
+        default_latent_steps: _builtins.int = ...,
+        precision: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        context_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "device", b"device", "dimensions", b"dimensions", "kind", b"kind", "loaded", b"loaded", "parameters", b"parameters", "space", b"space", "space_version", b"space_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "context_tokens", b"context_tokens", "default_latent_steps", b"default_latent_steps", "default_mode", b"default_mode", "device", b"device", "dimensions", b"dimensions", "kind", b"kind", "loaded", b"loaded", "memory_bytes", b"memory_bytes", "modes", b"modes", "parameters", b"parameters", "precision", b"precision", "space", b"space", "space_version", b"space_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

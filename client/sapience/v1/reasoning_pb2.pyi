@@ -114,22 +114,30 @@ class Sampling(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_P_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    MIN_P_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """0 takes the likeliest token each time."""
     top_p: _builtins.float
     """Draws from the smallest set of tokens with this probability together; 0 means 1."""
     seed: _builtins.int
     """The seed: the same seed gives the same draw."""
+    top_k: _builtins.int
+    """Draws from so many of the likeliest tokens; 0 means all."""
+    min_p: _builtins.float
+    """Draws from the tokens with at least this part of the likeliest one's probability; 0 means all."""
     def __init__(
         self,
         *,
         temperature: _builtins.float = ...,
         top_p: _builtins.float = ...,
         seed: _builtins.int = ...,
+        top_k: _builtins.int = ...,
+        min_p: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_p", b"min_p", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,6 +160,7 @@ class ReasonRequest(_message.Message):
     MAX_CITATIONS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     CONVERSATION_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The tenant. It must exist."""
     request_id: _builtins.str
@@ -180,6 +189,10 @@ class ReasonRequest(_message.Message):
     def sampling(self) -> Global___Sampling:
         """How tokens are drawn."""
 
+    @_builtins.property
+    def thinking(self) -> _concept_pb2.Thinking:
+        """How the model thinks before it words an answer; `budget.latent_steps` says for how long."""
+
     def __init__(
         self,
         *,
@@ -194,10 +207,11 @@ class ReasonRequest(_message.Message):
         max_citations: _builtins.int = ...,
         sampling: Global___Sampling | None = ...,
         conversation: _builtins.str = ...,
+        thinking: _concept_pb2.Thinking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "budget", b"budget", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "budget", b"budget", "sampling", b"sampling", "thinking", b"thinking"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "budget", b"budget", "conversation", b"conversation", "learn", b"learn", "max_citations", b"max_citations", "model", b"model", "namespace", b"namespace", "recipe", b"recipe", "request_id", b"request_id", "sampling", b"sampling", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "budget", b"budget", "conversation", b"conversation", "learn", b"learn", "max_citations", b"max_citations", "model", b"model", "namespace", b"namespace", "recipe", b"recipe", "request_id", b"request_id", "sampling", b"sampling", "text", b"text", "thinking", b"thinking"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -429,23 +443,65 @@ class ThoughtEvent(_message.Message):
 
     STEP_FIELD_NUMBER: _builtins.int
     NORM_FIELD_NUMBER: _builtins.int
+    ENTROPY_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """Which step, from 0."""
     norm: _builtins.float
-    """The length of the hidden state that was fed back."""
+    """The length of the row that was fed back."""
+    entropy: _builtins.float
+    """The entropy of the next token's distribution at this step, in nats; absent where nothing asked for it."""
+    @_builtins.property
+    def nearest(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """The likeliest tokens were the model to speak here, likeliest first: as many as `thinking.probe`."""
+
     def __init__(
         self,
         *,
         step: _builtins.int = ...,
         norm: _builtins.float = ...,
+        entropy: _builtins.float | None = ...,
+        nearest: _abc.Iterable[Global___Candidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_entropy", b"_entropy", "entropy", b"entropy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_entropy", b"_entropy", "entropy", b"entropy", "nearest", b"nearest", "norm", b"norm", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__entropy: _TypeAlias = _typing.Literal["entropy"]  # noqa: Y015
+    _WhichOneofArgType__entropy: _TypeAlias = _typing.Literal["_entropy", b"_entropy"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__entropy) -> _WhichOneofReturnType__entropy | None: ...
+
+Global___ThoughtEvent: _TypeAlias = ThoughtEvent  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    """A token that might be or was drawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    token: _builtins.int
+    """Its id in the model's vocabulary."""
+    text: _builtins.str
+    """Its text."""
+    logprob: _builtins.float
+    """Its log-probability, in nats."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.int = ...,
+        text: _builtins.str = ...,
+        logprob: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["norm", b"norm", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "text", b"text", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ThoughtEvent: _TypeAlias = ThoughtEvent  # noqa: Y015
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
 class TokenEvent(_message.Message):
@@ -656,23 +712,71 @@ class GenerateRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     CHAT_FIELD_NUMBER: _builtins.int
+    THOUGHT_ID_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    GRAMMAR_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    KEEP_LATENT_STEPS_FIELD_NUMBER: _builtins.int
+    KEEP_TOKENS_FIELD_NUMBER: _builtins.int
+    EDITS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The language model's address; empty means the service's default."""
+    """The language model's address; empty means the service's default, or the model of the Thought that is continued."""
     prompt: _builtins.str
     """Plain text."""
+    thought_id: _builtins.str
+    """A Thought that was kept: resumed where it ended, or forked where `keep_latent_steps`, `keep_tokens` or `edits`
+    say so. It stays as it is.
+    """
+    namespace: _builtins.str
+    """The tenant: needed where a Thought is kept or continued."""
+    json_schema: _builtins.str
+    """A JSON Schema, as JSON."""
+    regex: _builtins.str
+    """A regular expression that the whole text matches."""
+    grammar: _builtins.str
+    """A context-free grammar in Lark's syntax."""
+    logprobs: _builtins.int
+    """Absent: no log-probabilities. 0: those of the drawn tokens. More: those of so many likeliest ones besides, at most
+    20.
+    """
+    keep: _builtins.bool
+    """Whether the Thought is kept when it ends; its id is in the last response."""
+    keep_latent_steps: _builtins.int
+    """Of the Thought that is continued, only so many latent steps; absent means all. Fewer leave no tokens."""
+    keep_tokens: _builtins.int
+    """Of the Thought that is continued, only so many tokens; absent means all."""
     @_builtins.property
     def chat(self) -> Global___Chat:
         """A chat, put into the model's own template."""
 
     @_builtins.property
     def budget(self) -> _concept_pb2.Budget:
-        """What it may cost: `new_tokens` and `wall_ms` hold here."""
+        """What it may cost: `latent_steps`, `new_tokens` and `wall_ms` hold here."""
 
     @_builtins.property
     def sampling(self) -> Global___Sampling:
         """How tokens are drawn."""
+
+    @_builtins.property
+    def thinking(self) -> _concept_pb2.Thinking:
+        """How the model thinks before its first token; `budget.latent_steps` says for how long. A Thought that is continued
+        thinks on only where one of the two is given, and in its own mode where none is named.
+        """
+
+    @_builtins.property
+    def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The text ends before the first of these; at most 16, none empty."""
+
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThoughtEdit]:
+        """Other vectors for latent steps of the Thought that is continued. What followed the last of them is left out."""
 
     def __init__(
         self,
@@ -680,18 +784,75 @@ class GenerateRequest(_message.Message):
         model: _builtins.str = ...,
         prompt: _builtins.str = ...,
         chat: Global___Chat | None = ...,
+        thought_id: _builtins.str = ...,
         budget: _concept_pb2.Budget | None = ...,
         sampling: Global___Sampling | None = ...,
+        namespace: _builtins.str = ...,
+        thinking: _concept_pb2.Thinking | None = ...,
+        stop: _abc.Iterable[_builtins.str] | None = ...,
+        json_schema: _builtins.str = ...,
+        regex: _builtins.str = ...,
+        grammar: _builtins.str = ...,
+        logprobs: _builtins.int | None = ...,
+        keep: _builtins.bool = ...,
+        keep_latent_steps: _builtins.int | None = ...,
+        keep_tokens: _builtins.int | None = ...,
+        edits: _abc.Iterable[Global___ThoughtEdit] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "chat", b"chat", "input", b"input", "prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keep_latent_steps", b"_keep_latent_steps", "_keep_tokens", b"_keep_tokens", "_logprobs", b"_logprobs", "budget", b"budget", "chat", b"chat", "constraint", b"constraint", "grammar", b"grammar", "input", b"input", "json_schema", b"json_schema", "keep_latent_steps", b"keep_latent_steps", "keep_tokens", b"keep_tokens", "logprobs", b"logprobs", "prompt", b"prompt", "regex", b"regex", "sampling", b"sampling", "thinking", b"thinking", "thought_id", b"thought_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "chat", b"chat", "input", b"input", "model", b"model", "prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keep_latent_steps", b"_keep_latent_steps", "_keep_tokens", b"_keep_tokens", "_logprobs", b"_logprobs", "budget", b"budget", "chat", b"chat", "constraint", b"constraint", "edits", b"edits", "grammar", b"grammar", "input", b"input", "json_schema", b"json_schema", "keep", b"keep", "keep_latent_steps", b"keep_latent_steps", "keep_tokens", b"keep_tokens", "logprobs", b"logprobs", "model", b"model", "namespace", b"namespace", "prompt", b"prompt", "regex", b"regex", "sampling", b"sampling", "stop", b"stop", "thinking", b"thinking", "thought_id", b"thought_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "chat"]  # noqa: Y015
+    _WhichOneofReturnType__keep_latent_steps: _TypeAlias = _typing.Literal["keep_latent_steps"]  # noqa: Y015
+    _WhichOneofArgType__keep_latent_steps: _TypeAlias = _typing.Literal["_keep_latent_steps", b"_keep_latent_steps"]  # noqa: Y015
+    _WhichOneofReturnType__keep_tokens: _TypeAlias = _typing.Literal["keep_tokens"]  # noqa: Y015
+    _WhichOneofArgType__keep_tokens: _TypeAlias = _typing.Literal["_keep_tokens", b"_keep_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
+    _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
+    _WhichOneofReturnType_constraint: _TypeAlias = _typing.Literal["json_schema", "regex", "grammar"]  # noqa: Y015
+    _WhichOneofArgType_constraint: _TypeAlias = _typing.Literal["constraint", b"constraint"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["prompt", "chat", "thought_id"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_latent_steps) -> _WhichOneofReturnType__keep_latent_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_tokens) -> _WhichOneofReturnType__keep_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__logprobs) -> _WhichOneofReturnType__logprobs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_constraint) -> _WhichOneofReturnType_constraint | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class ThoughtEdit(_message.Message):
+    """Another vector for a latent step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    """Which step, from 0."""
+    @_builtins.property
+    def vector(self) -> _concept_pb2.Tensor:
+        """The vector, [hidden size], in the space of the Thought's own."""
+
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        vector: _concept_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["vector", b"vector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThoughtEdit: _TypeAlias = ThoughtEdit  # noqa: Y015
 
 @_typing.final
 class Chat(_message.Message):
@@ -745,20 +906,40 @@ Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
-    """A response of Generate."""
+    """A response of Generate: a latent step, a piece of text, or the end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    THOUGHT_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    THOUGHT_ID_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The next piece of text."""
     stop_reason: Global___StopReason.ValueType
     """Why it ended; only in the last response."""
+    thought_id: _builtins.str
+    """The Thought that was kept; only in the last response, where `keep` was set. Empty where time was over before the
+    model could say how far it was.
+    """
+    confidence: _builtins.float
+    """The geometric mean of the drawn tokens' probabilities; only in the last response, absent where none was drawn or
+    the model tells none.
+    """
     @_builtins.property
     def usage(self) -> _concept_pb2.Usage:
-        """What was spent; only in the last response."""
+        """What was spent; only in the last response. `context_tokens` are those of the prompt."""
+
+    @_builtins.property
+    def thought(self) -> Global___ThoughtEvent:
+        """A latent step was taken; in a response of its own."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___DrawnToken]:
+        """The tokens that the text comes from, where log-probabilities were asked for."""
 
     def __init__(
         self,
@@ -766,14 +947,347 @@ class GenerateResponse(_message.Message):
         text: _builtins.str = ...,
         stop_reason: Global___StopReason.ValueType = ...,
         usage: _concept_pb2.Usage | None = ...,
+        thought: Global___ThoughtEvent | None = ...,
+        tokens: _abc.Iterable[Global___DrawnToken] | None = ...,
+        thought_id: _builtins.str = ...,
+        confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "thought", b"thought", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stop_reason", b"stop_reason", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "stop_reason", b"stop_reason", "text", b"text", "thought", b"thought", "thought_id", b"thought_id", "tokens", b"tokens", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class DrawnToken(_message.Message):
+    """A token that was drawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def token(self) -> Global___Candidate:
+        """The token."""
+
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """The likeliest ones in its place, likeliest first: as many as `logprobs`."""
+
+    def __init__(
+        self,
+        *,
+        token: Global___Candidate | None = ...,
+        alternatives: _abc.Iterable[Global___Candidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+Global___DrawnToken: _TypeAlias = DrawnToken  # noqa: Y015
+
+@_typing.final
+class GetThoughtRequest(_message.Message):
+    """A request of GetThought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    THOUGHT_ID_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant that kept it."""
+    thought_id: _builtins.str
+    """The Thought."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        thought_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "thought_id", b"thought_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetThoughtRequest: _TypeAlias = GetThoughtRequest  # noqa: Y015
+
+@_typing.final
+class GetThoughtResponse(_message.Message):
+    """A response of GetThought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THOUGHT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def thought(self) -> Global___Thought:
+        """The Thought."""
+
+    def __init__(
+        self,
+        *,
+        thought: Global___Thought | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["thought", b"thought"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thought", b"thought"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetThoughtResponse: _TypeAlias = GetThoughtResponse  # noqa: Y015
+
+@_typing.final
+class ListThoughtsRequest(_message.Message):
+    """A request of ListThoughts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    BEFORE_ID_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant."""
+    limit: _builtins.int
+    """At most so many: 0 means 20; at most 1000."""
+    before_id: _builtins.str
+    """Only those older than this Thought: the last one of the page before. May be empty."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        before_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_id", b"before_id", "limit", b"limit", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListThoughtsRequest: _TypeAlias = ListThoughtsRequest  # noqa: Y015
+
+@_typing.final
+class ListThoughtsResponse(_message.Message):
+    """A response of ListThoughts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THOUGHTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def thoughts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Thought]:
+        """The Thoughts, newest first, without prompt_rows, latent_rows, suffix_rows, latent, tokens, symbols, allowed_tokens
+        and steps.
+        """
+
+    def __init__(
+        self,
+        *,
+        thoughts: _abc.Iterable[Global___Thought] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["thoughts", b"thoughts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListThoughtsResponse: _TypeAlias = ListThoughtsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteThoughtRequest(_message.Message):
+    """A request of DeleteThought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    THOUGHT_ID_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The tenant that kept it."""
+    thought_id: _builtins.str
+    """The Thought."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        thought_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "thought_id", b"thought_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteThoughtRequest: _TypeAlias = DeleteThoughtRequest  # noqa: Y015
+
+@_typing.final
+class DeleteThoughtResponse(_message.Message):
+    """A response of DeleteThought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteThoughtResponse: _TypeAlias = DeleteThoughtResponse  # noqa: Y015
+
+@_typing.final
+class Thought(_message.Message):
+    """One sequence in the reasoning core, kept: its rows in order, each the ids of tokens or a vector. From these alone it
+    is resumed or forked, on any machine that has the same model.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LATENT_STEPS_FIELD_NUMBER: _builtins.int
+    NEW_TOKENS_FIELD_NUMBER: _builtins.int
+    STOP_REASON_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    PROMPT_ROWS_FIELD_NUMBER: _builtins.int
+    LATENT_ROWS_FIELD_NUMBER: _builtins.int
+    SUFFIX_ROWS_FIELD_NUMBER: _builtins.int
+    LATENT_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    ALLOWED_TOKENS_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """UUIDv7."""
+    parent_id: _builtins.str
+    """The Thought that it continues; empty where it began with a prompt."""
+    namespace: _builtins.str
+    """The tenant that kept it."""
+    model: _builtins.str
+    """The address of the model whose rows these are."""
+    mode: _concept_pb2.ThinkingMode.ValueType
+    """How its latent steps were taken; NONE where it has none."""
+    prompt: _builtins.str
+    """The prompt, as it was given; a chat as lines of "role: content"."""
+    text: _builtins.str
+    """What was written, from the first token on."""
+    latent_steps: _builtins.int
+    """How many latent steps it has."""
+    new_tokens: _builtins.int
+    """How many tokens it has."""
+    stop_reason: Global___StopReason.ValueType
+    """Why it ended."""
+    confidence: _builtins.float
+    """The geometric mean of the probabilities of the tokens that were drawn last; absent where nothing tells it."""
+    depth: _builtins.int
+    """Passes of the recurrent block, of a model that has one; 0 means the model's own."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was kept."""
+
+    @_builtins.property
+    def prompt_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThoughtRow]:
+        """The rows of the prompt."""
+
+    @_builtins.property
+    def latent_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThoughtRow]:
+        """The rows of the latent steps."""
+
+    @_builtins.property
+    def suffix_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThoughtRow]:
+        """What the model is given between its latent steps and its text."""
+
+    @_builtins.property
+    def latent(self) -> _concept_pb2.Tensor:
+        """The vectors of all rows above that have no tokens, in order: [rows, hidden size], in the space "latent/MODEL"."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The tokens that were drawn, but for one that ended the text."""
+
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the tokens of a model of symbols stand for here, by token id; empty for models of text."""
+
+    @_builtins.property
+    def allowed_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The only tokens that can be drawn; empty where all can."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ThoughtEvent]:
+        """How each latent step went, as it was told when it was taken. Of one that was edited only the norm is known."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        parent_id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        model: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        mode: _concept_pb2.ThinkingMode.ValueType = ...,
+        prompt: _builtins.str = ...,
+        text: _builtins.str = ...,
+        latent_steps: _builtins.int = ...,
+        new_tokens: _builtins.int = ...,
+        stop_reason: Global___StopReason.ValueType = ...,
+        confidence: _builtins.float | None = ...,
+        prompt_rows: _abc.Iterable[Global___ThoughtRow] | None = ...,
+        latent_rows: _abc.Iterable[Global___ThoughtRow] | None = ...,
+        suffix_rows: _abc.Iterable[Global___ThoughtRow] | None = ...,
+        latent: _concept_pb2.Tensor | None = ...,
+        tokens: _abc.Iterable[_builtins.int] | None = ...,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        allowed_tokens: _abc.Iterable[_builtins.int] | None = ...,
+        depth: _builtins.int = ...,
+        steps: _abc.Iterable[Global___ThoughtEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "created_at", b"created_at", "latent", b"latent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "allowed_tokens", b"allowed_tokens", "confidence", b"confidence", "created_at", b"created_at", "depth", b"depth", "id", b"id", "latent", b"latent", "latent_rows", b"latent_rows", "latent_steps", b"latent_steps", "mode", b"mode", "model", b"model", "namespace", b"namespace", "new_tokens", b"new_tokens", "parent_id", b"parent_id", "prompt", b"prompt", "prompt_rows", b"prompt_rows", "steps", b"steps", "stop_reason", b"stop_reason", "suffix_rows", b"suffix_rows", "symbols", b"symbols", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___Thought: _TypeAlias = Thought  # noqa: Y015
+
+@_typing.final
+class ThoughtRow(_message.Message):
+    """A row of a Thought: the ids of tokens, whose embeddings are added up; or none, where it is a vector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The tokens; mostly one."""
+
+    def __init__(
+        self,
+        *,
+        token_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token_ids", b"token_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThoughtRow: _TypeAlias = ThoughtRow  # noqa: Y015
 
 @_typing.final
 class GetTraceRequest(_message.Message):
@@ -946,7 +1460,7 @@ class LoadModelRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Its address: "wheel:NAME", "hf:OWNER/NAME" or "file:/FOLDER"."""
+    """Its address: "wheel:NAME", "models:NAME", "hf:OWNER/NAME" or "file:/FOLDER"."""
     def __init__(
         self,
         *,

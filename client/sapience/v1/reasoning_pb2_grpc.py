@@ -45,6 +45,21 @@ class ReasoningServiceStub:
                 request_serializer=sapience_dot_v1_dot_reasoning__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_reasoning__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.GetThought = channel.unary_unary(
+                '/sapience.v1.ReasoningService/GetThought',
+                request_serializer=sapience_dot_v1_dot_reasoning__pb2.GetThoughtRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_reasoning__pb2.GetThoughtResponse.FromString,
+                _registered_method=True)
+        self.ListThoughts = channel.unary_unary(
+                '/sapience.v1.ReasoningService/ListThoughts',
+                request_serializer=sapience_dot_v1_dot_reasoning__pb2.ListThoughtsRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_reasoning__pb2.ListThoughtsResponse.FromString,
+                _registered_method=True)
+        self.DeleteThought = channel.unary_unary(
+                '/sapience.v1.ReasoningService/DeleteThought',
+                request_serializer=sapience_dot_v1_dot_reasoning__pb2.DeleteThoughtRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_reasoning__pb2.DeleteThoughtResponse.FromString,
+                _registered_method=True)
         self.GetTrace = channel.unary_unary(
                 '/sapience.v1.ReasoningService/GetTrace',
                 request_serializer=sapience_dot_v1_dot_reasoning__pb2.GetTraceRequest.SerializeToString,
@@ -79,7 +94,28 @@ class ReasoningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Generate(self, request, context):
-        """Continues a prompt or a chat with the language model alone: no memory, no citations.
+        """Continues a prompt, a chat or a kept Thought with the language model alone: no memory, no citations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetThought(self, request, context):
+        """A Thought that was kept, whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListThoughts(self, request, context):
+        """The Thoughts that are kept, newest first, without their rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteThought(self, request, context):
+        """Deletes a Thought. Those that were continued from it stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,7 +129,7 @@ class ReasoningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """The language models that this service has.
+        """The language models that this service has, and those that come with it and are loaded when they are asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +161,21 @@ def add_ReasoningServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=sapience_dot_v1_dot_reasoning__pb2.GenerateRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_reasoning__pb2.GenerateResponse.SerializeToString,
+            ),
+            'GetThought': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThought,
+                    request_deserializer=sapience_dot_v1_dot_reasoning__pb2.GetThoughtRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_reasoning__pb2.GetThoughtResponse.SerializeToString,
+            ),
+            'ListThoughts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListThoughts,
+                    request_deserializer=sapience_dot_v1_dot_reasoning__pb2.ListThoughtsRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_reasoning__pb2.ListThoughtsResponse.SerializeToString,
+            ),
+            'DeleteThought': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteThought,
+                    request_deserializer=sapience_dot_v1_dot_reasoning__pb2.DeleteThoughtRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_reasoning__pb2.DeleteThoughtResponse.SerializeToString,
             ),
             'GetTrace': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTrace,
@@ -202,6 +253,87 @@ class ReasoningService:
             '/sapience.v1.ReasoningService/Generate',
             sapience_dot_v1_dot_reasoning__pb2.GenerateRequest.SerializeToString,
             sapience_dot_v1_dot_reasoning__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThought(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.ReasoningService/GetThought',
+            sapience_dot_v1_dot_reasoning__pb2.GetThoughtRequest.SerializeToString,
+            sapience_dot_v1_dot_reasoning__pb2.GetThoughtResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListThoughts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.ReasoningService/ListThoughts',
+            sapience_dot_v1_dot_reasoning__pb2.ListThoughtsRequest.SerializeToString,
+            sapience_dot_v1_dot_reasoning__pb2.ListThoughtsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteThought(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.ReasoningService/DeleteThought',
+            sapience_dot_v1_dot_reasoning__pb2.DeleteThoughtRequest.SerializeToString,
+            sapience_dot_v1_dot_reasoning__pb2.DeleteThoughtResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,11 +36,17 @@ class ReasoningServiceStub:
     Reason: _grpc.UnaryStreamMultiCallable[_reasoning_pb2.ReasonRequest, _reasoning_pb2.ReasonResponse]
     """Answers a question: a stream of events that ends with exactly one `answer`. Errors come as the call's status only."""
     Generate: _grpc.UnaryStreamMultiCallable[_reasoning_pb2.GenerateRequest, _reasoning_pb2.GenerateResponse]
-    """Continues a prompt or a chat with the language model alone: no memory, no citations."""
+    """Continues a prompt, a chat or a kept Thought with the language model alone: no memory, no citations."""
+    GetThought: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.GetThoughtRequest, _reasoning_pb2.GetThoughtResponse]
+    """A Thought that was kept, whole."""
+    ListThoughts: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.ListThoughtsRequest, _reasoning_pb2.ListThoughtsResponse]
+    """The Thoughts that are kept, newest first, without their rows."""
+    DeleteThought: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.DeleteThoughtRequest, _reasoning_pb2.DeleteThoughtResponse]
+    """Deletes a Thought. Those that were continued from it stay."""
     GetTrace: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.GetTraceRequest, _reasoning_pb2.GetTraceResponse]
     """Everything that led to an answer."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.ReasoningServiceListModelsRequest, _reasoning_pb2.ReasoningServiceListModelsResponse]
-    """The language models that this service has."""
+    """The language models that this service has, and those that come with it and are loaded when they are asked for."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.LoadModelRequest, _reasoning_pb2.LoadModelResponse]
     """Loads a language model; returns when it answers."""
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_reasoning_pb2.UnloadModelRequest, _reasoning_pb2.UnloadModelResponse]
@@ -54,11 +60,17 @@ class ReasoningServiceAsyncStub(ReasoningServiceStub):
     Reason: _aio.UnaryStreamMultiCallable[_reasoning_pb2.ReasonRequest, _reasoning_pb2.ReasonResponse]  # type: ignore[assignment]
     """Answers a question: a stream of events that ends with exactly one `answer`. Errors come as the call's status only."""
     Generate: _aio.UnaryStreamMultiCallable[_reasoning_pb2.GenerateRequest, _reasoning_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Continues a prompt or a chat with the language model alone: no memory, no citations."""
+    """Continues a prompt, a chat or a kept Thought with the language model alone: no memory, no citations."""
+    GetThought: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.GetThoughtRequest, _reasoning_pb2.GetThoughtResponse]  # type: ignore[assignment]
+    """A Thought that was kept, whole."""
+    ListThoughts: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.ListThoughtsRequest, _reasoning_pb2.ListThoughtsResponse]  # type: ignore[assignment]
+    """The Thoughts that are kept, newest first, without their rows."""
+    DeleteThought: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.DeleteThoughtRequest, _reasoning_pb2.DeleteThoughtResponse]  # type: ignore[assignment]
+    """Deletes a Thought. Those that were continued from it stay."""
     GetTrace: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.GetTraceRequest, _reasoning_pb2.GetTraceResponse]  # type: ignore[assignment]
     """Everything that led to an answer."""
     ListModels: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.ReasoningServiceListModelsRequest, _reasoning_pb2.ReasoningServiceListModelsResponse]  # type: ignore[assignment]
-    """The language models that this service has."""
+    """The language models that this service has, and those that come with it and are loaded when they are asked for."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.LoadModelRequest, _reasoning_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Loads a language model; returns when it answers."""
     UnloadModel: _aio.UnaryUnaryMultiCallable[_reasoning_pb2.UnloadModelRequest, _reasoning_pb2.UnloadModelResponse]  # type: ignore[assignment]
@@ -81,7 +93,31 @@ class ReasoningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reasoning_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_reasoning_pb2.GenerateResponse], _abc.AsyncIterator[_reasoning_pb2.GenerateResponse]]:
-        """Continues a prompt or a chat with the language model alone: no memory, no citations."""
+        """Continues a prompt, a chat or a kept Thought with the language model alone: no memory, no citations."""
+
+    @_abc_1.abstractmethod
+    def GetThought(
+        self,
+        request: _reasoning_pb2.GetThoughtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reasoning_pb2.GetThoughtResponse, _abc.Awaitable[_reasoning_pb2.GetThoughtResponse]]:
+        """A Thought that was kept, whole."""
+
+    @_abc_1.abstractmethod
+    def ListThoughts(
+        self,
+        request: _reasoning_pb2.ListThoughtsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reasoning_pb2.ListThoughtsResponse, _abc.Awaitable[_reasoning_pb2.ListThoughtsResponse]]:
+        """The Thoughts that are kept, newest first, without their rows."""
+
+    @_abc_1.abstractmethod
+    def DeleteThought(
+        self,
+        request: _reasoning_pb2.DeleteThoughtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reasoning_pb2.DeleteThoughtResponse, _abc.Awaitable[_reasoning_pb2.DeleteThoughtResponse]]:
+        """Deletes a Thought. Those that were continued from it stay."""
 
     @_abc_1.abstractmethod
     def GetTrace(
@@ -97,7 +133,7 @@ class ReasoningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reasoning_pb2.ReasoningServiceListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reasoning_pb2.ReasoningServiceListModelsResponse, _abc.Awaitable[_reasoning_pb2.ReasoningServiceListModelsResponse]]:
-        """The language models that this service has."""
+        """The language models that this service has, and those that come with it and are loaded when they are asked for."""
 
     @_abc_1.abstractmethod
     def LoadModel(

