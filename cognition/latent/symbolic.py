@@ -8,7 +8,7 @@ things follow that training is fast by:
 
 - Keys and values of the prompt need no products of their own. With a single head, q (W_k z) = (q W_k) z, so a step
   multiplies its own row by W_k and reads the normed rows z, and mixes these before it multiplies by W_v. That is the
-  cached attention of thoughts with its gradient, exactly (the absorption of DeepSeek-V2, arXiv 2405.04434, section 2.1).
+  cached attention of thoughts with its gradient, exactly (the absorption of DeepSeek-V2, arXiv 2405.04434, 2.1).
 - What all steps owe the prompt is gathered, and added up in one product of matrices (`Prompt.backward`).
 
 Not for serving, and for one layer and one head only: the engine computes the general case.

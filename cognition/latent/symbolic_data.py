@@ -52,7 +52,7 @@ class Packed:
     @property
     def symbols(self) -> int:
         """The most nodes a graph can have here."""
-        return self.depth.shape[1]
+        return int(self.depth.shape[1])
 
 
 @dataclass(frozen=True, slots=True)

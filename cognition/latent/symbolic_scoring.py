@@ -1,7 +1,7 @@
 """How good a model of symbols is on graphs: accuracy with all its thoughts, with few, and with as many as it wants.
 
 An answer is a node. The question names two candidates, so what counts is which of the two has the greater logit;
-`strict` counts an answer only where the target has the greatest of all tokens. Computed as in training, in batches; that
+`strict` counts an answer only where the target has the greatest of all tokens. Computed as in training; that
 the engine says the same is a test's matter.
 """
 
@@ -69,7 +69,7 @@ def score(
         float(correct.mean()),
         float(torch.cat(strict).float().mean()),
         float(torch.cat(used).float().mean()),
-        {int(depth): float(correct[hops == depth].mean()) for depth in hops.unique()},
+        {depth: float(correct[hops == depth].mean()) for depth in sorted(set(hops.tolist()))},
     )
 
 

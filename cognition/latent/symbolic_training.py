@@ -31,6 +31,8 @@ from cognition.latent.symbolic_data import DEEPEST, Batch, Packed, Pool, batch, 
 from cognition.latent.symbolic_scoring import Feedback, hides, score
 from cognition.latent.tasks.prosqa_graphs import GraphSampler, Pairing
 
+SECONDS = 330.0
+"""CPU seconds of a training."""
 MODEL = "model"
 """The folder of the trained model in that of the run."""
 _REACHED_WEIGHT, _HALT_WEIGHT = 4.0, 0.1
@@ -45,7 +47,7 @@ class Recipe:
     """One training. All but `seconds` or `steps_limit` can stay as they are."""
 
     seed: int = 0
-    seconds: float = 450.0
+    seconds: float = SECONDS
     """CPU seconds of this process, all in."""
     optimizer_steps: int = 0
     """Where not 0, so many optimiser steps in place of the seconds: repeatable to the bit."""

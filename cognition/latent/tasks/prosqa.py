@@ -31,10 +31,11 @@ NAMES = (
     "Willa Xaver Yara Zeno"
 ).split()
 KINDS = (
-    "bimpus blorpus brempus chimpus clompus crumpus dalpus drimpus dwempus elpus fampus flimpus frompus galpus glempus "
-    "gnorpus grelpus gwimpus halpus hompus impus jolpus jumpus kalpus klimpus krompus lalpus lirpus malpus mempus nalpus "
-    "nimpus olpus plimpus prampus quelpus ralpus rilpus sculpus shimpus skempus slorpus snimpus spelpus stampus swimpus "
-    "talpus thrumpus tilpus tralpus twempus umpus valpus vrompus walpus whimpus yalpus yelpus zalpus zilpus"
+    "bimpus blorpus brempus chimpus clompus crumpus dalpus drimpus dwempus elpus fampus flimpus frompus galpus "
+    "glempus gnorpus grelpus gwimpus halpus hompus impus jolpus jumpus kalpus klimpus krompus lalpus lirpus malpus "
+    "mempus nalpus nimpus olpus plimpus prampus quelpus ralpus rilpus sculpus shimpus skempus slorpus snimpus spelpus "
+    "stampus swimpus talpus thrumpus tilpus tralpus twempus umpus valpus vrompus walpus whimpus yalpus yelpus zalpus "
+    "zilpus"
 ).split()
 
 _MOST_BYTES = 1 << 30
@@ -119,7 +120,8 @@ def worded(graph: Graph, rng: np.random.Generator) -> Question:
         int(place[graph.neg_target]),
         graph.hops,
     )
-    symbols = tuple(NAMES[people[node]] if node in named else KINDS[kinds[node]] for node in range(graph.nodes))
+    next_name, next_kind = iter(people), iter(kinds)
+    symbols = tuple(NAMES[next(next_name)] if node in named else KINDS[next(next_kind)] for node in range(graph.nodes))
     return Question(shuffled, symbols, bool(rng.integers(2)))
 
 
