@@ -26,9 +26,26 @@ def run_named(
     threads: int = 0,
     rounds: int = 3,
     peers: bool = True,
+    fresh: int = 1000,
+    retrain: bool = False,
+    seeds: int = 3,
+    train_seconds: float = 330.0,
 ) -> int:
     """Runs a bench by name; returns the status to exit with."""
-    from services.bench import bitemporal, dream, engine, forget, kill, latent, locomo, memory, rpc, sample, soak
+    from services.bench import (
+        bitemporal,
+        dream,
+        engine,
+        forget,
+        kill,
+        latent,
+        locomo,
+        memory,
+        prosqa,
+        rpc,
+        sample,
+        soak,
+    )
 
     benches: dict[str, Callable[[], Report]] = {
         "bitemporal": lambda: bitemporal.run(seed, histories, neo4j),
@@ -39,6 +56,9 @@ def run_named(
         "latent": lambda: latent.run(seed),
         "locomo": lambda: locomo.run(_needed(data, name), seed, recipe),
         "memory": lambda: memory.run(seed, n, neo4j),
+        "prosqa": lambda: prosqa.run(
+            _needed(data, name), seed, fresh=fresh, retrain=retrain, seeds=seeds, train_seconds=train_seconds
+        ),
         "rpc": lambda: rpc.run(seed, 3.0 if seconds is None else seconds),
         "sample": lambda: sample.run(_needed(data, name), seed),
         "soak": lambda: soak.run(seed, 1800.0 if seconds is None else seconds),

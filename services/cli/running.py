@@ -96,7 +96,10 @@ def demo(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="bitemporal, dream, engine, forget, kill, latent, locomo, memory, rpc, sample, soak.")
+        str,
+        typer.Argument(
+            help="bitemporal, dream, engine, forget, kill, latent, locomo, memory, prosqa, rpc, sample, soak."
+        ),
     ],
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed.")] = 0,
@@ -120,6 +123,10 @@ def bench(
     threads: Annotated[int, typer.Option(min=0, help="Of engine and its peers; 0 takes every core.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="How many rounds engine measures.")] = 3,
     peers: Annotated[bool, typer.Option(help="Whether engine is measured beside its peers.")] = True,
+    fresh: Annotated[int, typer.Option(min=8, help="How many graphs prosqa makes of each kind.")] = 1000,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Whether prosqa trains its models from nothing.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="How many models it then trains.")] = 3,
+    train_seconds: Annotated[float, typer.Option(min=1, help="CPU seconds for each, and for each control.")] = 330.0,
 ) -> None:
     """Measure, beside a peer in the same run. Prints a table, or one JSON object.
 
@@ -146,5 +153,9 @@ def bench(
             threads=threads,
             rounds=rounds,
             peers=peers,
+            fresh=fresh,
+            retrain=retrain,
+            seeds=seeds,
+            train_seconds=train_seconds,
         )
     )
