@@ -1,7 +1,7 @@
 """Questions about graphs for the engine: what a model of symbols is given, and what its one token says.
 
-Such a model (`models/prosqa-latent`) reads no text. Its questions are those of ProsQA, written as they are there; a chat
-is asked by its last message. The answer is one token out of two, since the question names both.
+Such a model (`models/prosqa-latent`) reads no text. Its questions are those of ProsQA, written as they are there; a
+chat is asked by its last message. The answer is one token out of two, since the question names both.
 """
 
 from __future__ import annotations
