@@ -14,7 +14,8 @@ the fixed number, and against 6, which are as many as the deepest official quest
 
 Peers are the controls: `pause` (a learned token is fed back in place of the hidden row), `no curriculum` (no
 supervision of thoughts) and `no thoughts` (trained to answer at once), each trained as long as a model; `zero-thought`
-are the models made to answer at once; `shortcut` picks the candidate that is farther from any name.
+are the models made to answer at once; `untrained` is a model as it begins; `shortcut` picks the candidate that is
+farther from any name.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def run(
     peers = {name: _accuracies(*control[:3], packed, seed) for name, control in beside.items()}
     without = [_accuracies(model, feedback, 0, packed, seed) for model, feedback, *_ in trained]
     peers["zero-thought"] = {name: _mean([one[name] for one in without]) for name in packed}
+    torch.manual_seed(seed)
+    peers["untrained"] = _accuracies(SymbolicDecoder(trained[0][0].shape), "hidden", STEPS, packed, seed)
     peers["shortcut"] = {name: _shortcut(graphs) for name, graphs in sets.items()}
     return Report(
         "prosqa",
