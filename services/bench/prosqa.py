@@ -14,7 +14,8 @@ the fixed number, and against 6, which are as many as the deepest official quest
 
 Peers are the controls: `pause` (a learned token is fed back in place of the hidden row), `no curriculum` (no
 supervision of thoughts) and `no thoughts` (trained to answer at once), each trained as long as a model; `zero-thought`
-are the models made to answer at once; `shortcut` picks the candidate that is farther from any name.
+are the models made to answer at once; `untrained` is a model as it begins; `shortcut` picks the candidate that is
+farther from any name.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ STEPS = 8
 NEEDED = 6
 """The hops of the deepest official questions."""
 
-Loaded = tuple[SymbolicDecoder, Feedback, int]
-"""A model, what it feeds back, and how many thoughts it was trained with."""
+Loaded = tuple[SymbolicDecoder, Feedback, int, Stopping]
+"""A model, what it feeds back, how many thoughts it was trained with, and when it has thought enough."""
 
 
 def run(
@@ -72,9 +73,11 @@ def run(
         "parameters": float(trained[0][0].parameter_count()),
         "shortcut_balanced": _shortcut(sets["accuracy_balanced"]),
     }
-    peers = {name: _accuracies(*control, packed, seed) for name, control in beside.items()}
-    without = [_accuracies(model, feedback, 0, packed, seed) for model, feedback, _ in trained]
+    peers = {name: _accuracies(*control[:3], packed, seed) for name, control in beside.items()}
+    without = [_accuracies(model, feedback, 0, packed, seed) for model, feedback, *_ in trained]
     peers["zero-thought"] = {name: _mean([one[name] for one in without]) for name in packed}
+    torch.manual_seed(seed)
+    peers["untrained"] = _accuracies(SymbolicDecoder(trained[0][0].shape), "hidden", STEPS, packed, seed)
     peers["shortcut"] = {name: _shortcut(graphs) for name, graphs in sets.items()}
     return Report(
         "prosqa",
@@ -106,14 +109,14 @@ def _made(count: int, seed: int) -> dict[str, list[Graph]]:
 def _figures(trained: list[Loaded], packed: Mapping[str, Packed], seed: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, graphs in packed.items():
-        found = [score(model, graphs, steps=STEPS, feedback=feedback, seed=seed) for model, feedback, _ in trained]
+        found = [score(model, graphs, steps=STEPS, feedback=feedback, seed=seed) for model, feedback, *_ in trained]
         figures[name] = _mean([one.accuracy for one in found])
         figures[f"least_{name}"] = min(one.accuracy for one in found)
         figures[f"strict_{name}"] = _mean([one.strict for one in found])
     official = packed["accuracy"]
     adaptive = [
-        score(model, official, steps=STEPS, feedback=feedback, stopping=Stopping(0.5), seed=seed)
-        for model, feedback, _ in trained
+        score(model, official, steps=STEPS, feedback=feedback, stopping=stopping, seed=seed)
+        for model, feedback, _, stopping in trained
     ]
     thoughts = _mean([one.thoughts for one in adaptive])
     figures |= {
@@ -158,7 +161,12 @@ def _shipped(folder: Path) -> tuple[list[Loaded], dict[str, Loaded]]:
 def _loaded(folder: Path) -> Loaded:
     model, config = symbolic.load(folder)
     latent = config["latent"]
-    return model, "pause" if latent["mode"] == "pause" else "hidden", latent["steps"]
+    return (
+        model,
+        "pause" if latent["mode"] == "pause" else "hidden",
+        latent["steps"],
+        Stopping(latent["halt_threshold"]),
+    )
 
 
 def _trained(seeds: int, seconds: float) -> tuple[list[Loaded], dict[str, Loaded]]:

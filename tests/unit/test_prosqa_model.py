@@ -181,10 +181,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
 def test_the_model_that_ships_is_as_good_as_its_card_says():
     model, config = symbolic.load(SHIPPED)
     assert model.parameter_count() < 1_000_000
-    steps = config["latent"]["steps"]
+    steps, stopping = config["latent"]["steps"], Stopping(config["latent"]["halt_threshold"])
     found = score(model, pack(graphs(200, seed=5), model.shape.symbols), steps=steps)
     assert found.accuracy >= 0.98
     deep = score(model, pack(graphs(30, seed=5, hops=(7, 8)), model.shape.symbols), steps=steps)
     assert deep.accuracy >= 0.8
-    early = score(model, pack(graphs(200, seed=5), model.shape.symbols), steps=steps, stopping=Stopping(0.5))
+    early = score(model, pack(graphs(200, seed=5), model.shape.symbols), steps=steps, stopping=stopping)
     assert early.thoughts <= 0.7 * steps
+    assert early.accuracy >= found.accuracy - 0.01
