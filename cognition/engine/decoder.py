@@ -36,6 +36,7 @@ from torch.nn.functional import (
 
 from cognition.engine.architecture import DecoderConfig
 from cognition.engine.cache import KeyValueCache
+from cognition.engine.native import HEAD_SIZES
 from cognition.engine.products import Formats, Product, product
 
 _CALL_BYTES = 200_000
@@ -65,6 +66,8 @@ class Batch:
         slots = [chunk.slot for chunk in chunks for _ in range(chunk.count)]
         self.positions = torch.tensor(positions, device=device)
         self.slots = torch.tensor(slots, device=device)
+        self.lengths = self.positions + 1
+        """How many rows of the cache each row sees."""
         self.groups = config.heads // config.key_heads
         self.span = (self.singles[0].slot, self.singles[-1].slot + 1) if self.singles else (0, 0)
         self.reach = max((chunk.start + 1 for chunk in self.singles), default=0)
@@ -133,6 +136,8 @@ class Decoder:
                 for name in [name for name in weights if name.startswith(f"layers.{number}.")]:
                     del weights[name]
         self.projection = _Projection(weights) if config.projection else None
+        native = formats.native if formats is not None and self.device.type == "cpu" else None
+        self._native = native if config.head_size in HEAD_SIZES else None
         self.halt = (weights["halt.weight"].float(), weights["halt.bias"].float()) if config.halt else None
         self.nbytes = self.embedding.nbytes + sum(layer.nbytes for layer in self._layers)
         if not (config.tied and self._head.holds(self.embedding)):
@@ -200,14 +205,17 @@ class Decoder:
             turned = _rotated(turned, rotation)
         stored = batch.write(cache, place, turned[:, heads:], mixed[:, heads + keys :])
         # The query heads of a group share keys: as further rows of one product, these are read once and never copied.
-        query = turned[:, :heads].reshape(rows, keys, batch.groups, config.head_size).to(stored.dtype)
+        query = turned[:, :heads].reshape(rows, keys, batch.groups, config.head_size)
         parts = []
-        if batch.singles:
-            parts.append(_attend_singles(query[: len(batch.singles)], stored, batch))
         at = len(batch.singles)
+        if at and self._native is not None:
+            parts.append(self._native.attend(query[:at], stored, batch.slots, batch.lengths))
+        elif at:
+            parts.append(_attend_singles(query[:at].to(stored.dtype), stored, batch))
+        query = query[at:].to(stored.dtype)
         for chunk, mask in zip(batch.longer, batch.masks, strict=True):
-            parts.append(_attend_chunk(query[at : at + chunk.count], stored, chunk, mask))
-            at += chunk.count
+            parts.append(_attend_chunk(query[: chunk.count], stored, chunk, mask))
+            query = query[chunk.count :]
         attended = parts[0] if len(parts) == 1 else torch.cat(parts)
         return layer.output(attended.reshape(rows, -1).float())
 

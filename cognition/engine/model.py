@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cognition.engine.cache import KeyValueCache
     from cognition.engine.decoder import Decoder
+    from cognition.engine.native import Native
     from cognition.engine.products import Formats
     from cognition.engine.prompts import PromptEncoder
 
@@ -193,7 +194,7 @@ def load_model(
                 raise FailedPrecondition(
                     f"{address} does not fit: {room}; free some, or load a smaller one", reason="MODEL_TOO_LARGE"
                 )
-            formats = None if choice is None else choice.formats(precision)
+            formats = None if choice is None else choice.formats(precision, _native(cache_dir))
             model = _decoder_model(folder, config, room, place, precision, formats, is_ours)
         else:
             if precision == "quantised":
@@ -255,6 +256,12 @@ def _decoder_model(
         tokenizer = TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
     ends = _end_tokens(told.get("eos_token_id")) | _generation_ends(folder) | tokenizer.end_tokens
     return DecoderModel(decoder, room, TextEncoder(tokenizer, config.latent), ends, tokenizer)
+
+
+def _native(cache_dir: Path) -> Native | None:
+    from cognition.engine.native import load
+
+    return load(cache_dir)
 
 
 def _generation_ends(folder: Path) -> frozenset[int]:

@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cognition.engine.processor import processor
+
 if TYPE_CHECKING:
+    from cognition.engine.native import Native
     from cognition.engine.products import Formats, Product
 
 logger = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ Precision = Literal["float32", "bfloat16", "quantised"]
 _SIZE = 2048
 """Rows and columns of the matrix: larger than a core's own cache, as a model's weights are."""
 _ROUNDS = 6
-_FEW = (1, 2, 4, 8)
+_FEW = (1, 2, 4, 8, 16, 32)
 _MANY = (16, 64)
 _WORTH_IT = 0.8
 """float32 is the exact one, so another format must take less than this part of its time."""
@@ -38,7 +41,9 @@ _WORTH_IT = 0.8
 Quantised = Literal["int4", "int8"]
 
 Seconds = Mapping[str, Mapping[int, float]]
-"""What one product takes, by format ("packed" is bfloat16 in oneDNN's layout) and rows."""
+"""What one product takes, by format and rows. "packed" is bfloat16 in oneDNN's layout, "native int4" and "native int8"
+are those of `cognition.engine.native`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +54,23 @@ class Choice:
     packed: bool
     few: tuple[tuple[Quantised, int], ...]
     """The best first, each with the rows up to which it is better than the full format."""
+    native: bool = False
+    """Whether these are the compiled products."""
 
     def precision(self, *, quantised: bool) -> Precision:
         """The fastest for a model, which was quantised or not."""
         return "quantised" if quantised and self.few else self.full
 
-    def formats(self, precision: Precision) -> Formats:
-        """How to hold the matrices of a model on this CPU."""
+    def formats(self, precision: Precision, native: Native | None = None) -> Formats:
+        """How to hold the matrices of a model on this CPU. `native` computes attention, too, but in float32."""
         from cognition.engine.products import Formats
 
         if precision == "quantised":
             packed = self.packed and self.full == "bfloat16"
-            return Formats(many=self.full, few=self.few, packed=packed)
-        return Formats(many=precision, packed=self.packed and precision == "bfloat16")
+            return Formats(self.full, self.few, packed, native, native_products=self.native)
+        if precision == "bfloat16":
+            return Formats(precision, packed=self.packed, native=native)
+        return Formats()
 
 
 def measured(cache_dir: Path) -> Choice:
@@ -71,7 +80,10 @@ def measured(cache_dir: Path) -> Choice:
     """
     import torch
 
-    setting = [platform.machine(), _processor(), torch.__version__, torch.get_num_threads(), os.cpu_count()]
+    from cognition.engine.native import load
+
+    kernels = load(cache_dir)
+    setting = [processor(), torch.__version__, torch.get_num_threads(), os.cpu_count(), kernels is not None]
     key = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
     kept = cache_dir / "models" / f"formats-{key}.json"
     if kept.is_file():
@@ -79,7 +91,7 @@ def measured(cache_dir: Path) -> Choice:
             return _read(json.loads(kept.read_text())["choice"])
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s); measuring again", kept, error)
-    seconds = _measure()
+    seconds = _measure(kernels)
     choice = chosen(seconds)
     logger.info("models compute here so: %s; seconds measured: %s", choice, seconds)
     try:
@@ -100,16 +112,20 @@ def chosen(seconds: Seconds) -> Choice:
     if _total(half, (1, 64)) < _WORTH_IT * _total(seconds["float32"], (1, 64)):
         full = "bfloat16"
     many = half if full == "bfloat16" else seconds["float32"]
+    native = "native int4" in seconds and _total(seconds["native int4"], (1, 8)) < min(
+        _total(one, (1, 8)) for name, one in seconds.items() if name in ("float32", "bfloat16", "int4")
+    )
     names: tuple[Quantised, ...] = ("int4", "int8")
-    better = [one for one in names if one in seconds and seconds[one][1] < _WORTH_IT * many[1]]
-    better.sort(key=lambda one: seconds[one][1])
-    return Choice(full, packed, tuple((one, _most_rows(seconds[one], many)) for one in better))
+    held = {one: seconds.get(f"native {one}" if native else one) for one in names}
+    better = [(one, taken) for one, taken in held.items() if taken is not None and taken[1] < _WORTH_IT * many[1]]
+    better.sort(key=lambda pair: pair[1][1])
+    return Choice(full, packed, tuple((one, _most_rows(taken, many)) for one, taken in better), native)
 
 
 def _most_rows(few: Mapping[int, float], many: Mapping[int, float]) -> int:
     """Up to how many rows the first is the faster one."""
-    slower = [rows for rows in _FEW if few[rows] >= many[rows]]
-    return max(rows for rows in _FEW if rows < min(slower, default=_MANY[0]))
+    slower = [rows for rows in _FEW if few.get(rows, math.inf) >= many[rows]]
+    return max(rows for rows in _FEW if rows < min(slower, default=_FEW[-1] + 1))
 
 
 def _total(seconds: Mapping[int, float], rows: tuple[int, ...]) -> float:
@@ -123,22 +139,22 @@ def _read(told: Mapping[str, object]) -> Choice:
     if not isinstance(named, list) or not all(isinstance(rows, int) for _, rows in named):
         raise ValueError(f"few is {named!r}")
     full: Literal["float32", "bfloat16"] = "bfloat16" if told["full"] == "bfloat16" else "float32"
-    return Choice(full, bool(told["packed"]), tuple((known[one], rows) for one, rows in named))
+    return Choice(full, bool(told["packed"]), tuple((known[one], rows) for one, rows in named), bool(told["native"]))
 
 
-def _measure() -> dict[str, dict[int, float]]:
+def _measure(kernels: Native | None) -> dict[str, dict[int, float]]:
     """Seconds by format and rows: the least of some rounds, taken in turn, since what else runs here only adds."""
     import torch
 
     with torch.inference_mode():
-        products = _products()
+        products = _products(kernels)
         seconds: dict[str, dict[int, float]] = {name: {} for name in products}
-        for rows in (*_FEW, *_MANY):
+        for rows in sorted({*_FEW, *_MANY}):
             inputs = torch.ones(rows, _SIZE)
             for _ in range(_ROUNDS):
                 for name, multiply in products.items():
-                    if name in ("int4", "int8") and rows in _MANY:
-                        continue  # never chosen for these, and slow where they are emulated
+                    if "int" in name and rows > _FEW[-1 if "native" in name else 3]:
+                        continue  # never the best then, and slow where it is emulated
                     started = time.perf_counter()
                     multiply(inputs)
                     taken = time.perf_counter() - started
@@ -146,30 +162,30 @@ def _measure() -> dict[str, dict[int, float]]:
     return seconds
 
 
-def _products() -> dict[str, Product]:
-    """One matrix in every format that there is here; its numbers lie on a grid of four bits."""
+def _products(kernels: Native | None) -> dict[str, Product]:
+    """A matrix in every format that there is here; one's numbers lie on a grid of four bits, another's of eight."""
     import torch
 
     from cognition.engine.products import Formats, can_int4, can_pack, product
 
-    numbers = torch.arange(_SIZE * _SIZE, dtype=torch.int64).mul_(7919).bitwise_right_shift_(5).bitwise_and_(15)
-    weight = numbers.view(_SIZE, _SIZE).float()
-    weight[:, ::32], weight[:, 1::32] = 0.0, 15.0
+    numbers = torch.arange(_SIZE * _SIZE, dtype=torch.int64).mul_(7919).bitwise_right_shift_(5).view(_SIZE, _SIZE)
+    four, eight = numbers.bitwise_and(15).float(), numbers.bitwise_and(127).float()
+    four[:, ::32], four[:, 1::32], eight[:, ::32] = 0.0, 15.0, 127.0
+    most = _FEW[-1]
     products = {
-        "float32": product(weight),
-        "bfloat16": product(weight.to(torch.bfloat16)),
-        "int8": product(weight, formats=Formats(few=(("int8", _FEW[-1]),))),
+        "float32": product(four),
+        "bfloat16": product(four.to(torch.bfloat16)),
+        "int8": product(eight, formats=Formats(few=(("int8", most),))),
     }
     if can_pack():
-        products["packed"] = product(weight, formats=Formats(many="bfloat16", packed=True))
+        products["packed"] = product(four, formats=Formats(many="bfloat16", packed=True))
     if can_int4():
-        products["int4"] = product(weight, formats=Formats(few=(("int4", _FEW[-1]),)))
+        products["int4"] = product(four, formats=Formats(few=(("int4", most),)))
+    if kernels is not None and kernels.products:
+        products["native int4"] = product(
+            four, formats=Formats(few=(("int4", most),), native=kernels, native_products=True)
+        )
+        products["native int8"] = product(
+            eight, formats=Formats(few=(("int8", most),), native=kernels, native_products=True)
+        )
     return products
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

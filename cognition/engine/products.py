@@ -13,8 +13,11 @@ are its business.
 - `int8`: eight bits a weight and a scale for each output, rows in bfloat16. Only for a matrix that was stored in eight
   bits or fewer, whose values it moves by half a step at most.
 
-What it does not do: rounding rows to integers. One scale for a row of SmolLM2 costs 2 to 4% of perplexity, on a page of
-text. Nor does it quantise a matrix that came in full.
+Where `cognition.engine.native` is there, it computes the last two with the scales as they are stored, and with rows in
+bytes that have a scale for each 32.
+
+What it does not do: rounding rows with one scale for all, which costs SmolLM2 2 to 4% of perplexity on a page of text;
+nor does it quantise a matrix that came in full.
 """
 
 from __future__ import annotations
@@ -27,16 +30,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from cognition.engine.native import GROUP, Blocks, Native, blocks
+
 Format = Literal["float32", "bfloat16", "int8", "int4"]
 
-GROUP = 32
-"""Weights of a row that share a scale, in GGUF's blocks."""
 _PROBED = 16
 """Rows that show whether it is worth looking at all of a matrix."""
 _EXACT = 1e-3
 """How far from the grid a weight may lie, in steps of it: float32's rounding, and no more."""
-_INT4_OUTPUTS = 16
-"""The kernel's block: it takes multiples of it."""
+_BLOCK = 16
+"""Outputs that the kernels for few bits compute together: they take multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Formats:
     """What for up to how many rows, the best first: the first that can hold a matrix is taken."""
     packed: bool = False
     """Whether bfloat16 is kept in oneDNN's layout; see `can_pack`."""
+    native: Native | None = None
+    """What is compiled; computes attention in the decoder."""
+    native_products: bool = False
+    """Whether it also multiplies what is held in few bits: exactly as stored, with rows rounded to bytes in groups."""
 
     @property
     def name(self) -> str:
@@ -88,7 +95,7 @@ def product(weight: Tensor, bias: Tensor | None = None, formats: Formats | None 
         return _Plain(weight, bias)
     many = _full(weight, bias, formats)
     for kind, rows in formats.few:
-        if (few := _quantised(weight, bias, kind)) is not None:
+        if (few := _quantised(weight, bias, kind, formats)) is not None:
             return _Either(few, many, rows)
     return many
 
@@ -125,14 +132,20 @@ def int4_grid(weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
     return numbers.view_as(weight).to(torch.int32), step[..., 0], least[..., 0]
 
 
-def on_int8_grid(weight: Tensor) -> bool:
-    """Whether a float32 matrix is whole multiples, -127 to 127, of one step for each group: GGUF's Q8_0."""
-    if weight.shape[1] % GROUP or (len(weight) > _PROBED and not on_int8_grid(weight[:_PROBED].contiguous())):
-        return False
+def int8_grid(weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The eight-bit grid that a float32 matrix lies on, which is GGUF's Q8_0; None where it lies on none.
+
+    Whole multiples, -127 to 127, of one step for each group: told as in `int4_grid`, with numbers 1 to 255.
+    """
+    if weight.shape[1] % GROUP or (len(weight) > _PROBED and int8_grid(weight[:_PROBED].contiguous()) is None):
+        return None
     groups = weight.view(len(weight), -1, GROUP)
     step = groups.abs().amax(2, keepdim=True) / 127
-    numbers = groups / torch.where(step > 0, step, torch.ones_like(step))
-    return float((numbers - numbers.round()).abs_().amax()) <= _EXACT
+    step = torch.where(step > 0, step, torch.ones_like(step))
+    numbers = (groups / step).round_()
+    if float((numbers * step - groups).abs_().div_(step).amax()) > _EXACT:
+        return None
+    return numbers.add_(128).view_as(weight).to(torch.int32), step[..., 0], -128 * step[..., 0]
 
 
 class _Plain(Product):
@@ -210,6 +223,21 @@ class _Int8(Product):
         return result if self._bias is None else result.add_(self._bias)
 
 
+class _Native(Product):
+    """Four or eight bits a weight with the scales of the file, by the compiled product."""
+
+    def __init__(self, matrix: Blocks, bias: Tensor | None, native: Native) -> None:
+        self.outputs, self.inputs = matrix.outputs, matrix.groups * GROUP
+        self.nbytes = matrix.nbytes
+        self.formats = ("int4" if matrix.bits == 4 else "int8",)
+        self._matrix, self._multiply = matrix, native.multiply
+        self._bias = None if bias is None else bias.float()
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        result = self._multiply(rows, self._matrix)
+        return result if self._bias is None else result.add_(self._bias)
+
+
 class _Either(Product):
     """One for few rows, another for many."""
 
@@ -236,13 +264,17 @@ def _full(weight: Tensor, bias: Tensor | None, formats: Formats) -> Product:
     return _Packed(weight, bias) if formats.packed else _Plain(weight.to(torch.bfloat16), bias)
 
 
-def _quantised(weight: Tensor, bias: Tensor | None, kind: Format) -> Product | None:
+def _quantised(weight: Tensor, bias: Tensor | None, kind: Format, formats: Formats) -> Product | None:
     """None where the format cannot hold this matrix, or another is as good: then what is for many rows serves."""
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         return None
-    if kind == "int4" and can_int4() and len(weight) % _INT4_OUTPUTS == 0:
-        grid = int4_grid(weight)
-        return None if grid is None else _Int4(grid, bias)
-    if kind == "int8" and (on_int8_grid(weight) or int4_grid(weight) is not None):
+    native = formats.native if formats.native_products and len(weight) % _BLOCK == 0 else None
+    if kind == "int4" and (native is not None or can_int4()) and len(weight) % _BLOCK == 0:
+        if (grid := int4_grid(weight)) is None:
+            return None
+        return _Int4(grid, bias) if native is None else _Native(blocks(*grid, 4), bias, native)
+    if kind == "int8" and native is not None and (grid := int8_grid(weight)) is not None:
+        return _Native(blocks(*grid, 8), bias, native)
+    if kind == "int8" and native is None and (int8_grid(weight) is not None or int4_grid(weight) is not None):
         return _Int8(weight, bias)
     return None

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from cognition.engine import precision  # noqa: E402
+from cognition.engine import native, precision  # noqa: E402
 from cognition.engine.precision import Choice, chosen, measured  # noqa: E402
 from cognition.engine.products import (  # noqa: E402
     GROUP,
@@ -18,7 +18,7 @@ from cognition.engine.products import (  # noqa: E402
     can_int4,
     can_pack,
     int4_grid,
-    on_int8_grid,
+    int8_grid,
     product,
 )
 from core.models import ModelAddress, locate  # noqa: E402
@@ -113,14 +113,14 @@ def test_the_numbers_are_those_in_the_file():
     assert grid[0].view_as(nibbles).equal(nibbles.to(torch.int32))
     (table,) = (one for one in reader.tensors if one.name == "token_embd.weight")
     part = torch.from_numpy(gguf.quants.dequantize(table.data[:512], table.tensor_type).copy())
-    assert on_int8_grid(part)
+    assert int8_grid(part) is not None
     assert int4_grid(part) is None
 
 
 def test_what_was_not_quantised_is_not_quantised_here():
     weight = torch.randn(64, 64)
     assert int4_grid(weight) is None
-    assert not on_int8_grid(weight)
+    assert int8_grid(weight) is None
     ours = product(weight, None, Formats(few=(("int4", 4), ("int8", 4))))
     assert ours.formats == ("float32",)
     # One weight off the grid is enough, wherever it is.
@@ -129,7 +129,7 @@ def test_what_was_not_quantised_is_not_quantised_here():
     assert int4_grid(nearly) is None
     # Neither is one whose rows do not divide into groups.
     assert int4_grid(torch.zeros(16, 40)) is None
-    assert not on_int8_grid(torch.zeros(16, 40))
+    assert int8_grid(torch.zeros(16, 40)) is None
 
 
 def test_groups_of_equal_weights_are_held():
@@ -153,7 +153,7 @@ def test_the_format_follows_the_number_of_rows():
 
 def seconds(**changed):
     """What a processor may have measured: one that is good at bfloat16."""
-    rows = (1, 2, 4, 8, 16, 64)
+    rows = (1, 2, 4, 8, 16, 32, 64)
     found = {
         "float32": dict.fromkeys(rows, 10.0),
         "bfloat16": dict.fromkeys(rows, 5.0),
@@ -167,7 +167,7 @@ def seconds(**changed):
 class TestChoice:
     def test_the_fastest_is_chosen_for_few_rows_and_for_many(self):
         choice = chosen(seconds())
-        assert choice == Choice("bfloat16", True, (("int4", 2), ("int8", 8)))
+        assert choice == Choice("bfloat16", True, (("int4", 2), ("int8", 8)), native=False)
         assert choice.precision(quantised=True) == "quantised"
         assert choice.precision(quantised=False) == "bfloat16"
         assert choice.formats("quantised") == Formats("bfloat16", (("int4", 2), ("int8", 8)), packed=True)
@@ -175,15 +175,21 @@ class TestChoice:
         assert choice.formats("float32") == Formats()
 
     def test_float32_stays_where_bfloat16_is_emulated(self):
-        slow = dict.fromkeys((1, 2, 4, 8, 16, 64), 30.0)
+        slow = dict.fromkeys((1, 2, 4, 8, 16, 32, 64), 30.0)
         choice = chosen(seconds(bfloat16=slow, packed=None, int4=slow, int8=slow))
         assert choice == Choice("float32", False, ())
         assert choice.precision(quantised=True) == "float32"
 
+    def test_compiled_products_are_taken_where_they_are_faster(self):
+        rows = (1, 2, 4, 8, 16, 32)
+        fast = chosen(seconds(**{"native int4": dict.fromkeys(rows, 0.9), "native int8": dict.fromkeys(rows, 1.5)}))
+        assert fast == Choice("bfloat16", True, (("int4", 32), ("int8", 32)), native=True)
+        slow = dict.fromkeys(rows, 50.0)
+        assert chosen(seconds(**{"native int4": slow, "native int8": slow})) == chosen(seconds())
+
     def test_it_is_measured_once(self, tmp_path, monkeypatch, caplog):
         first = measured(tmp_path)
-        (kept,) = (tmp_path / "models").iterdir()
-        assert kept.name.startswith("formats-")
+        (kept,) = (tmp_path / "models").glob("formats-*.json")
         told = json.loads(kept.read_text())
         told["choice"]["few"] = [["int8", 3]]
         kept.write_text(json.dumps(told))
@@ -194,14 +200,108 @@ class TestChoice:
                 assert measured(tmp_path).full in ("float32", "bfloat16")
             assert "is damaged" in caplog.text
             caplog.clear()
-        monkeypatch.setattr(precision, "_measure", seconds)
+        monkeypatch.setattr(precision, "_measure", lambda _: seconds())
         kept.unlink()
         assert measured(tmp_path) == chosen(seconds())
         assert first.full in ("float32", "bfloat16")
 
     def test_a_folder_that_cannot_be_written_is_no_failure(self, tmp_path, monkeypatch, caplog):
-        monkeypatch.setattr(precision, "_measure", seconds)
+        monkeypatch.setattr(precision, "_measure", lambda _: seconds())
         (tmp_path / "models").write_text("a file")
         with caplog.at_level(logging.WARNING):
             assert measured(tmp_path) == chosen(seconds())
         assert "could not be written" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    found = native.load(tmp_path_factory.mktemp("cache"))
+    if found is None:
+        pytest.skip("no C compiler is here")
+    return found
+
+
+class TestNative:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize(("groups", "size"), [(1, 32), (2, 64), (3, 64), (4, 128), (7, 64)])
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_attention_of_rows_of_many_sequences_is_that_of_each(self, kernels, dtype, groups, size, threads):
+        slots, lengths = torch.tensor([4, 0, 1, 3]), torch.tensor([1, 37, 16, 50])
+        stored = torch.randn(2, 5, 2, 50, size).to(dtype)
+        query = torch.randn(4, 2, groups, size) * 3
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            ours = kernels.attend(query, stored, slots, lengths)
+        finally:
+            torch.set_num_threads(before)
+        for row, (slot, length) in enumerate(zip(slots, lengths, strict=True)):
+            keys, values = stored[:, slot, :, :length].float()
+            theirs = torch.nn.functional.scaled_dot_product_attention(query[row : row + 1], keys[None], values[None])
+            torch.testing.assert_close(ours[row], theirs[0], atol=2e-6, rtol=1e-5)
+
+    def test_a_number_that_is_none_stays_one(self, kernels):
+        stored = torch.randn(2, 1, 1, 8, 64)
+        stored[1, 0, 0, 3, 5] = float("nan")
+        ours = kernels.attend(torch.randn(1, 1, 2, 64), stored, torch.tensor([0]), torch.tensor([8]))
+        assert ours.isnan().any()
+        # Nor does loading it make small numbers zeros.
+        assert (torch.tensor([1e-40]) * 0.5).item() > 0
+
+    @pytest.mark.parametrize("bits", [4, 8])
+    @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 15, 16, 33])
+    def test_a_product_rounds_rows_to_bytes_and_nothing_else(self, kernels, bits, count):
+        if not kernels.products:
+            pytest.skip("this processor has no byte products")
+        weight, rows, bias = on_grid(80, 160, bits), torch.randn(count, 160), torch.randn(80)
+        rows[0, :32] = 0
+        held = Formats(few=((f"int{bits}", 64),), native=kernels, native_products=True)
+        ours = product(weight, bias, held)
+        assert ours.formats == (f"int{bits}", "float32")
+        groups = rows.view(count, -1, GROUP).double()
+        scale = groups.abs().amax(2, keepdim=True).clamp(min=1e-30) / 127
+        rounded = ((groups / scale).round() * scale).view(count, -1)
+        exact = torch.nn.functional.linear(rounded, weight.double(), bias.double())
+        # A number that lies between two bytes may go to either.
+        torch.testing.assert_close(ours(rows).double(), exact, atol=2e-3, rtol=1e-5)
+        assert (ours(rows).double() - exact).abs().mean() < 1e-5
+
+    def test_a_row_alone_and_among_others_gives_the_same(self, kernels):
+        if not kernels.products:
+            pytest.skip("this processor has no byte products")
+        ours = product(on_grid(64, 96, 4), None, Formats(few=(("int4", 64),), native=kernels, native_products=True))
+        rows = torch.randn(16, 96)
+        together = ours(rows)
+        for at in range(16):
+            assert ours(rows[at : at + 1]).equal(together[at : at + 1])
+
+    def test_it_is_compiled_once(self, tmp_path, monkeypatch):
+        first = native.load(tmp_path)
+        if first is None:
+            pytest.skip("no C compiler is here")
+        monkeypatch.setattr(native.shutil, "which", lambda name: None)
+        native.load.cache_clear()
+        assert native.load(tmp_path) is not None
+        native.load.cache_clear()
+        assert native.load(tmp_path / "other") is None
+
+    def test_what_does_not_compile_or_load_or_agree_leaves_torch_alone(self, tmp_path, monkeypatch, caplog):
+        if native.load(tmp_path) is None:
+            pytest.skip("no C compiler is here")
+        with caplog.at_level(logging.INFO):
+            native.load.cache_clear()
+            monkeypatch.setattr(native, "_agrees", lambda _: False)
+            assert native.load(tmp_path) is None
+            assert "does not compute what torch does" in caplog.text
+            (library,) = (tmp_path / "native").iterdir()
+            library.write_bytes(b"no library")
+            native.load.cache_clear()
+            assert native.load(tmp_path) is None
+            assert "cannot be used" in caplog.text
+            broken = tmp_path / "native.c"
+            broken.write_text("no C")
+            monkeypatch.setattr(native, "_SOURCE", broken)
+            native.load.cache_clear()
+            assert native.load(tmp_path) is None
+            assert "does not compile here" in caplog.text
+        native.load.cache_clear()

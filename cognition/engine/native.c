@@ -1,0 +1,243 @@
+/* The two inner loops of decoding that torch has no good kernel for; see native.py.
+
+   Plain C with the compiler's own vectors where they do, and VNNI's byte products where they decide. Built for the
+   processor it runs on. Every function returns 0, or 1 for sizes that it does not take. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GROUP 32
+#define MOST_GROUPED 4 /* query rows computed at once for a key head */
+#define MOST_SIZE 128
+
+/* e^x for x <= 0: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], 2e-7 relative. */
+static inline float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    float n = rintf(x * 1.44269504f);
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { int32_t bits; float value; } power = {((int32_t)n + 127) << 23};
+    return p * power.value;
+}
+
+static inline float widened(uint16_t half) {
+    union { uint32_t bits; float value; } wide = {(uint32_t)half << 16};
+    return wide.value;
+}
+
+/* One key head of one sequence: `grouped` query rows over `length` rows of keys and values. `size` and `grouped` are
+   constants where this is inlined, so that sums stay in registers. */
+#define HEAD(NAME, TYPE, WIDE)                                                                                        \
+    static inline __attribute__((always_inline)) void NAME(                                                           \
+        const float *restrict query, const TYPE *restrict keys, const TYPE *restrict values, int64_t length,          \
+        const int64_t grouped, const int64_t size, float scale, float *restrict scores, float *restrict out) {        \
+        float most[MOST_GROUPED], sums[MOST_GROUPED * MOST_SIZE];                                                     \
+        for (int64_t g = 0; g < grouped; g++) most[g] = -1e30f;                                                       \
+        for (int64_t row = 0; row < length; row++) {                                                                  \
+            const TYPE *key = keys + row * size;                                                                      \
+            for (int64_t g = 0; g < grouped; g++) {                                                                   \
+                float sum = 0.0f;                                                                                     \
+                for (int64_t i = 0; i < size; i++) sum += query[g * size + i] * WIDE(key[i]);                         \
+                sum *= scale;                                                                                         \
+                scores[g * length + row] = sum;                                                                       \
+                most[g] = sum > most[g] ? sum : most[g];                                                              \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (int64_t g = 0; g < grouped; g++) {                                                                       \
+            float total = 0.0f, *score = scores + g * length;                                                         \
+            for (int64_t row = 0; row < length; row++) {                                                              \
+                float weight = exponential(score[row] - most[g]);                                                     \
+                score[row] = weight;                                                                                  \
+                total += weight;                                                                                      \
+            }                                                                                                         \
+            most[g] = 1.0f / total;                                                                                   \
+        }                                                                                                             \
+        for (int64_t i = 0; i < grouped * size; i++) sums[i] = 0.0f;                                                  \
+        for (int64_t row = 0; row < length; row++) {                                                                  \
+            const TYPE *value = values + row * size;                                                                  \
+            for (int64_t g = 0; g < grouped; g++) {                                                                   \
+                float weight = scores[g * length + row];                                                              \
+                for (int64_t i = 0; i < size; i++) sums[g * size + i] += weight * WIDE(value[i]);                     \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (int64_t g = 0; g < grouped; g++)                                                                         \
+            for (int64_t i = 0; i < size; i++) out[g * size + i] = sums[g * size + i] * most[g];                      \
+    }
+
+#define SAME(x) (x)
+HEAD(head_float, float, SAME)
+HEAD(head_half, uint16_t, widened)
+
+#define SIZE(HEAD, GROUPED)                                                                                           \
+    if (size == 64) HEAD(query, keys, values, length, GROUPED, 64, scale, scores, out);                               \
+    else if (size == 128) HEAD(query, keys, values, length, GROUPED, 128, scale, scores, out);                        \
+    else HEAD(query, keys, values, length, GROUPED, 32, scale, scores, out);
+#define BY_SIZE(NAME, HEAD, TYPE)                                                                                     \
+    static void NAME(const float *query, const TYPE *keys, const TYPE *values, int64_t length, int64_t grouped,       \
+                     int64_t size, float scale, float *scores, float *out) {                                          \
+        if (grouped == 1) { SIZE(HEAD, 1) }                                                                           \
+        else if (grouped == 2) { SIZE(HEAD, 2) }                                                                      \
+        else if (grouped == 3) { SIZE(HEAD, 3) }                                                                      \
+        else { SIZE(HEAD, 4) }                                                                                        \
+    }
+BY_SIZE(rows_float, head_float, float)
+BY_SIZE(rows_half, head_half, uint16_t)
+
+/* Attention of one row each of `count` sequences. query and out: [count, heads, grouped, size]; keys and values:
+   [slots, heads, capacity, size], float32, or bfloat16 where `half`; slots and lengths: [count]. */
+int attend(const float *query, const void *keys, const void *values, int half, const int64_t *slots,
+           const int64_t *lengths, int64_t count, int64_t heads, int64_t grouped, int64_t capacity, int64_t size,
+           float scale, float *out, int threads) {
+    if (size != 32 && size != 64 && size != 128) return 1;
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int64_t task = 0; task < count * heads; task++) {
+        int64_t which = task / heads, head = task % heads, length = lengths[which];
+        int64_t at = (slots[which] * heads + head) * capacity * size;
+        float *scores = malloc(sizeof(float) * MOST_GROUPED * length);
+        if (!scores) {
+            failed = 1;
+            continue;
+        }
+        for (int64_t first = 0; first < grouped; first += MOST_GROUPED) {
+            int64_t some = grouped - first < MOST_GROUPED ? grouped - first : MOST_GROUPED;
+            int64_t row = (task * grouped + first) * size;
+            if (half)
+                rows_half(query + row, (const uint16_t *)keys + at, (const uint16_t *)values + at, length, some, size,
+                          scale, scores, out + row);
+            else
+                rows_float(query + row, (const float *)keys + at, (const float *)values + at, length, some, size,
+                           scale, scores, out + row);
+        }
+        free(scores);
+    }
+    return failed;
+}
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#include <immintrin.h>
+
+int has_products(void) { return 1; }
+
+#define LANES 16 /* outputs of a block, one in each 32-bit lane */
+#define TILE 8   /* rows that a block's weights are unpacked for once */
+
+/* Rows to bytes, one scale for each group: x = scale * byte. `sums` holds scale * sum of bytes. */
+static void to_bytes(const float *rows, int64_t groups, int8_t *bytes, float *scales, float *sums) {
+    for (int64_t g = 0; g < groups; g++) {
+        const float *x = rows + g * GROUP;
+        __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
+        float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+        float scale = most / 127.0f;
+        __m512 inverse = _mm512_set1_ps(most > 0.0f ? 127.0f / most : 0.0f);
+        __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
+        __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+        _mm_storeu_si128((__m128i *)(bytes + g * GROUP), _mm512_cvtsepi32_epi8(a));
+        _mm_storeu_si128((__m128i *)(bytes + g * GROUP + 16), _mm512_cvtsepi32_epi8(b));
+        scales[g] = scale;
+        sums[g] = scale * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+    }
+}
+
+/* One block of 16 outputs for `count` rows, at most TILE. Weight = number * step + least, in groups of 32 inputs; the
+   numbers of a group are eight vectors of 16 outputs by 4 inputs, as bytes, or as nibbles two in a byte. */
+static inline __attribute__((always_inline)) void block(
+    const uint8_t *numbers, const uint16_t *steps, const uint16_t *leasts, int64_t groups, const int four,
+    const int8_t *bytes, const float *scales, const float *sums, const int count, float *out, int64_t outputs) {
+    __m512 total[TILE];
+    const __m512i mask = _mm512_set1_epi8(15);
+    for (int row = 0; row < count; row++) total[row] = _mm512_setzero_ps();
+    for (int64_t g = 0; g < groups; g++) {
+        __m512i weight[8];
+        if (four) {
+            const uint8_t *from = numbers + g * (LANES * GROUP / 2);
+            for (int i = 0; i < 4; i++) {
+                __m512i two = _mm512_loadu_si512(from + 64 * i);
+                weight[i] = _mm512_and_si512(two, mask);
+                weight[i + 4] = _mm512_and_si512(_mm512_srli_epi16(two, 4), mask);
+            }
+        } else {
+            for (int i = 0; i < 8; i++) weight[i] = _mm512_loadu_si512(numbers + g * (LANES * GROUP) + 64 * i);
+        }
+        __m512 step = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(steps + g * LANES)));
+        __m512 least = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(leasts + g * LANES)));
+        for (int row = 0; row < count; row++) {
+            const int8_t *x = bytes + (row * groups + g) * GROUP;
+            __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+            for (int i = 0; i < 8; i += 2) {
+                int32_t first, second;
+                memcpy(&first, x + 4 * i, 4);
+                memcpy(&second, x + 4 * i + 4, 4);
+                even = _mm512_dpbusd_epi32(even, weight[i], _mm512_set1_epi32(first));
+                odd = _mm512_dpbusd_epi32(odd, weight[i + 1], _mm512_set1_epi32(second));
+            }
+            __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+            __m512 scaled = _mm512_mul_ps(step, _mm512_set1_ps(scales[row * groups + g]));
+            total[row] = _mm512_fmadd_ps(sum, scaled, total[row]);
+            total[row] = _mm512_fmadd_ps(least, _mm512_set1_ps(sums[row * groups + g]), total[row]);
+        }
+    }
+    for (int row = 0; row < count; row++) _mm512_storeu_ps(out + row * outputs, total[row]);
+}
+
+/* rows [count, groups * 32] times the matrix, transposed, into out [count, outputs]. Numbers and scales lie by blocks
+   of 16 outputs: numbers [outputs / 16, groups, 512 or 256 bytes], steps and leasts [outputs / 16, groups, 16] in half
+   precision. */
+int multiply(const float *rows, int64_t count, const uint8_t *numbers, const uint16_t *steps, const uint16_t *leasts,
+             int64_t outputs, int64_t groups, int bits, float *out, int threads) {
+    if (outputs % LANES || (bits != 4 && bits != 8)) return 1;
+    int8_t *bytes = malloc(count * groups * GROUP);
+    float *scales = malloc(sizeof(float) * count * groups * 2), *sums = scales + count * groups;
+    if (!bytes || !scales) {
+        free(bytes);
+        free(scales);
+        return 1;
+    }
+    for (int64_t row = 0; row < count; row++)
+        to_bytes(rows + row * groups * GROUP, groups, bytes + row * groups * GROUP, scales + row * groups,
+                 sums + row * groups);
+    int64_t stride = groups * LANES * GROUP * bits / 8;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t b = 0; b < outputs / LANES; b++) {
+        const uint8_t *from = numbers + b * stride;
+        const uint16_t *step = steps + b * groups * LANES, *least = leasts + b * groups * LANES;
+        for (int64_t row = 0; row < count;) {
+            const int8_t *x = bytes + row * groups * GROUP;
+            const float *scale = scales + row * groups, *sum = sums + row * groups;
+            float *to = out + row * outputs + b * LANES;
+#define ROWS(FOUR, COUNT) block(from, step, least, groups, FOUR, x, scale, sum, COUNT, to, outputs)
+            int64_t left = count - row;
+            if (bits == 4) {
+                if (left >= 8) ROWS(1, 8);
+                else if (left >= 4) ROWS(1, 4), left = 4;
+                else if (left >= 2) ROWS(1, 2), left = 2;
+                else ROWS(1, 1);
+            } else {
+                if (left >= 8) ROWS(0, 8);
+                else if (left >= 4) ROWS(0, 4), left = 4;
+                else if (left >= 2) ROWS(0, 2), left = 2;
+                else ROWS(0, 1);
+            }
+            row += left < TILE ? left : TILE;
+        }
+    }
+    free(bytes);
+    free(scales);
+    return 0;
+}
+#else
+int has_products(void) { return 0; }
+
+int multiply(const float *rows, int64_t count, const uint8_t *numbers, const uint16_t *steps, const uint16_t *leasts,
+             int64_t outputs, int64_t groups, int bits, float *out, int threads) {
+    return 1;
+}
+#endif

@@ -1,0 +1,195 @@
+"""Two inner loops of decoding in C, where a compiler is at hand: an option, never a need.
+
+torch has no kernel for one row each of many sequences of different lengths, nor for a few rows times a matrix of four
+bits in whole numbers; its nearest ones take two to three times as long (`docs/architecture.md` has the figures). So
+`native.c` is compiled once, in two seconds, for the processor it runs on, and kept in the cache; without a compiler,
+or where what it computes does not agree with torch, `load` gives None, and torch computes.
+
+Rows are rounded to bytes with a scale for each 32 numbers, as llama.cpp does: a tenth of a percent of perplexity, where
+one scale for a whole row would cost three. Only processors with AVX-512 VNNI have that product; attention is plain C.
+
+Threads are torch's own: both are linked to the same OpenMP.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from cognition.engine.processor import processor
+
+logger = logging.getLogger(__name__)
+
+HEAD_SIZES = (32, 64, 128)
+GROUP = 32
+_LANES = 16
+"""Outputs of a block."""
+_SOURCE = Path(__file__).with_suffix(".c")
+_FLAGS = (
+    "-O3 -march=native -fassociative-math -fno-signed-zeros -fno-trapping-math -fno-math-errno -ffp-contract=fast "
+    "-shared -fPIC"
+).split()
+"""Sums may be reordered; numbers that are none stay so, and nothing is set for the whole process, as -ffast-math would.
+"""
+_COMPILE_S = 120
+_AGREES = 2e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A matrix in groups of 32 inputs, laid out for `Native.multiply`: weight = number * step + least."""
+
+    numbers: Tensor
+    steps: Tensor
+    leasts: Tensor
+    outputs: int
+    groups: int
+    bits: int
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        return self.numbers.nbytes + self.steps.nbytes + self.leasts.nbytes
+
+
+def blocks(numbers: Tensor, step: Tensor, least: Tensor, bits: int) -> Blocks:
+    """Lays out numbers 0 to 2^bits - 1, shape [outputs, inputs], with step and least, shape [outputs, inputs / 32].
+
+    Steps and leasts are kept in half precision, as GGUF has them. `outputs` is a multiple of 16, `inputs` of 32.
+    """
+    outputs, inputs = numbers.shape
+    # Eight vectors for a group, each of 16 outputs by 4 inputs.
+    by_vector = numbers.to(torch.uint8).view(outputs // _LANES, _LANES, inputs // GROUP, 8, 4).permute(0, 2, 3, 1, 4)
+    if bits == 4:
+        by_vector = by_vector[:, :, :4] | (by_vector[:, :, 4:] << 4)
+
+    def by_block(scales: Tensor) -> Tensor:
+        return scales.half().view(outputs // _LANES, _LANES, -1).permute(0, 2, 1).contiguous()
+
+    return Blocks(by_vector.contiguous(), by_block(step), by_block(least), outputs, inputs // GROUP, bits)
+
+
+class Native:
+    """The compiled functions. Inputs are on the CPU."""
+
+    def __init__(self, library: Path) -> None:
+        """Raises OSError for what is no library, and AttributeError for one that has other functions."""
+        self._library = ctypes.CDLL(str(library))
+        address, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+        self._attend: Any = self._library.attend
+        self._attend.argtypes = [
+            address, address, address, number, address, address, size, size, size, size, size, ctypes.c_float, address,
+            number,
+        ]  # fmt: skip
+        self._multiply: Any = self._library.multiply
+        self._multiply.argtypes = [address, size, address, address, address, size, size, number, address, number]
+        self.products = bool(self._library.has_products())
+        """Whether `multiply` works on this processor."""
+
+    def attend(self, query: Tensor, stored: Tensor, slots: Tensor, lengths: Tensor) -> Tensor:
+        """Attention of one row each of n sequences: query [n, key heads, groups, head size] float32 gives the same.
+
+        `stored` is a layer of the cache, [2, slots, key heads, capacity, head size] in float32 or bfloat16, of which
+        row i sees the first lengths[i] rows of slots[i]; both int64, shape [n], each length 1 or more.
+        """
+        query = query.contiguous()
+        out = torch.empty_like(query)
+        count, heads, groups, head_size = query.shape
+        failed = self._attend(
+            query.data_ptr(), stored[0].data_ptr(), stored[1].data_ptr(), stored.dtype == torch.bfloat16,
+            slots.data_ptr(), lengths.data_ptr(), count, heads, groups, stored.shape[3], head_size, head_size**-0.5,
+            out.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"attention of heads of {head_size} over {stored.shape[3]} rows could not be computed")
+        return out
+
+    def multiply(self, rows: Tensor, matrix: Blocks) -> Tensor:
+        """Rows [n, inputs] float32 times the matrix, transposed: [n, outputs] float32."""
+        rows = rows.contiguous()
+        out = rows.new_empty(len(rows), matrix.outputs)
+        failed = self._multiply(
+            rows.data_ptr(), len(rows), matrix.numbers.data_ptr(), matrix.steps.data_ptr(), matrix.leasts.data_ptr(),
+            matrix.outputs, matrix.groups, matrix.bits, out.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"a product with {matrix.outputs} outputs could not be computed")
+        return out
+
+
+@cache
+def load(cache_dir: Path) -> Native | None:
+    """The compiled functions; None where there is no compiler, or they do not agree with torch. Compiles once."""
+    told = hashlib.sha256(_SOURCE.read_bytes() + " ".join(_FLAGS).encode() + processor().encode()).hexdigest()[:16]
+    library = cache_dir / "native" / f"decoding-{told}.so"
+    try:
+        if not library.is_file() and not _compiled(library):
+            return None
+        native = Native(library)
+    except (OSError, AttributeError) as error:
+        logger.warning("the compiled functions cannot be used (%s); torch computes", error)
+        return None
+    if not _agrees(native):
+        logger.warning("%s does not compute what torch does; torch computes", library)
+        return None
+    return native
+
+
+def _compiled(library: Path) -> bool:
+    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    if compiler is None:
+        logger.info("no C compiler is here: torch computes alone")
+        return False
+    library.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, made = tempfile.mkstemp(dir=library.parent, suffix=".so")
+    os.close(descriptor)
+    try:
+        for threads in (["-fopenmp"], []):
+            command = [compiler, *_FLAGS, *threads, str(_SOURCE), "-o", made, "-lm"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=False)
+            if done.returncode == 0:
+                os.replace(made, library)
+                return True
+        logger.info("%s does not compile here, so torch computes alone: %s", _SOURCE.name, done.stderr[-500:])
+    except subprocess.TimeoutExpired:
+        logger.info("%s took more than %d s to compile: torch computes alone", _SOURCE.name, _COMPILE_S)
+    finally:
+        Path(made).unlink(missing_ok=True)
+    return False
+
+
+def _agrees(native: Native) -> bool:
+    """Whether a small case of each comes to what torch makes of it."""
+    made = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 2, 3, 64, generator=made)
+    stored = torch.randn(2, 3, 2, 40, 64, generator=made).to(torch.bfloat16)
+    slots, lengths = torch.tensor([2, 0]), torch.tensor([40, 7])
+    ours = native.attend(query, stored, slots, lengths)
+    for row in range(2):
+        keys, values = stored[:, slots[row], :, : lengths[row]].float()
+        theirs = scaled_dot_product_attention(query[row : row + 1], keys[None], values[None])
+        if not torch.allclose(ours[row], theirs[0], atol=_AGREES):
+            return False
+    if not native.products:
+        return True
+    numbers = torch.randint(0, 16, (32, 64), generator=made)
+    step, least = torch.full((32, 2), 0.0625), torch.full((32, 2), -0.5)
+    # Whole numbers, the largest of each group 127: rounding them to bytes changes nothing.
+    rows = torch.randint(-127, 128, (11, 64), generator=made).float()
+    rows[:, ::32] = 127.0
+    return torch.allclose(
+        native.multiply(rows, blocks(numbers, step, least, 4)), linear(rows, numbers * 0.0625 - 0.5), atol=1e-2
+    )
