@@ -10,6 +10,7 @@ It runs on one device; batches are cut into parts for memory only, and the parts
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ class Trainer:
     def data(self, split: Split) -> tuple[Sequence[Example], list[Encoded]]:
         """A split's examples and their token ids. Raises FailedPrecondition for an example longer than the context."""
         if split not in self._data:
-            examples = self.task.examples(split)
+            examples = _examples(self.task, split)
             if split == "validation":
                 examples = examples[: self.settings.evaluated]
             encoded = encode(examples, self.text.tokenize)
@@ -233,7 +234,7 @@ class Trainer:
         return self.curriculum.stages * self.curriculum.thoughts_per_step if self.curriculum.mode in MARKED else 0
 
     def _texts(self) -> Iterator[str]:
-        for example in self.task.examples("train"):
+        for example in _examples(self.task, "train"):
             yield "".join(parts_of(example))
 
     def _new_optimizer(self) -> torch.optim.AdamW:
@@ -327,6 +328,12 @@ class Trainer:
         if finished and self.best < 0:  # the curriculum ended before its last stage
             self.save_model(self.run.folder / MODEL)
         return Result(finished, self.epoch, max(self.best, 0.0), self.run.folder / MODEL)
+
+
+@functools.lru_cache(maxsize=6)
+def _examples(task: Task, split: Split) -> Sequence[Example]:
+    """Made once for the measurement before a run, the run, and those that it is compared with."""
+    return task.examples(split)
 
 
 def _replace(state: object, path: Path) -> None:

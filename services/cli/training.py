@@ -7,41 +7,39 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from enum import StrEnum
-from importlib import resources
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cognition.latent.curriculum import MODES, RESETS, Mode, Reset
-from cognition.latent.settings import Budget, Precision, Settings, with_budget
+from cognition.latent.curriculum import MODES, RESETS, Reset
+from cognition.latent.settings import Precision, Settings
 from core.errors import InvalidArgument, NotYet
 from services.cli import show
 from services.cli.app import AsJson, app, print_json, say
+from services.cli.training_setup import (
+    Device,
+    asked,
+    bars,
+    built_in,
+    fit,
+    mode_of,
+    named_config,
+    read_config,
+    titled,
+    use_threads,
+)
 from services.runtime.settings import load
 
 if TYPE_CHECKING:
     from cognition.latent.comparing import Compared
-    from cognition.latent.run import OnProgress, Progress
-    from cognition.latent.tasks.base import Task
 
 train_app = typer.Typer(help="Train models to think in latent space.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 
 SYMBOLIC = "symbolic"
 """The model of `--task prosqa` that reads graphs as they are, and has a trainer of its own."""
-
-
-class Device(StrEnum):
-    """Where a run computes."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 TaskName = Annotated[
@@ -119,7 +117,7 @@ def latent(
     if task == "prosqa" and model == SYMBOLIC:
         _symbolic(out, minutes=minutes, seed=seed, resume=resume, threads=threads, as_json=as_json)
         return
-    place = _threads(threads, device)
+    place = use_threads(threads, device)
     from cognition.latent.run import TrainingRun, interruptible
     from cognition.latent.tasks import catalog
     from cognition.latent.trainer import train
@@ -131,8 +129,8 @@ def latent(
         settings, files = Settings.from_json(kept["settings"]), [Path(one) if one else None for one in kept["files"]]
     else:
         files = [validation and validation.absolute(), test and test.absolute()]
-        begun = Settings.from_json(_config(_named(config))) if config else None
-        settings = _asked(
+        begun = Settings.from_json(read_config(named_config(config))) if config else None
+        settings = asked(
             begun, task, model, mode, budget or ("small" if begun is None else ""), seed=seed,
             curriculum={
                 "thoughts_per_step": thoughts_per_step, "stages": stages, "epochs_per_stage": epochs_per_stage,
@@ -148,10 +146,10 @@ def latent(
     cache = load().cache_dir
     if minutes and not resume:
         say(f"measuring what fits into {minutes:g} minutes")
-        settings = _fitted(settings, chosen, minutes, cache, place)
-    asked = {"settings": settings.to_json(), "files": [str(one) if one else None for one in files]}
-    with interruptible() as stop, _bars() as on_progress:
-        run = TrainingRun.open(out, asked, resume=resume, on_progress=on_progress)
+        settings = fit(settings, chosen, minutes, cache, place)
+    kept_as = {"settings": settings.to_json(), "files": [str(one) if one else None for one in files]}
+    with interruptible() as stop, bars() as on_progress:
+        run = TrainingRun.open(out, kept_as, resume=resume, on_progress=on_progress)
         result = train(settings, chosen, run, cache_dir=cache, device=place, stop=stop)
     if as_json:
         print_json({**asdict(result), "model": str(result.model), "metrics": run.metrics()})
@@ -195,14 +193,14 @@ def compare(
 
     A comparison that was stopped goes on when the same command is given again.
     """
-    wanted = [_mode(one.strip()) for one in methods.split(",") if one.strip()]
-    place = _threads(threads, device)
+    wanted = [mode_of(one.strip()) for one in methods.split(",") if one.strip()]
+    place = use_threads(threads, device)
     from cognition.latent.comparing import compare as compared
     from cognition.latent.run import interruptible
     from cognition.latent.tasks import catalog
 
-    begun = Settings.from_json(_config(_named(config))) if config else None
-    settings = _asked(
+    begun = Settings.from_json(read_config(named_config(config))) if config else None
+    settings = asked(
         begun, "" if begun else task, "" if begun else model, "", "" if begun else budget, seed=seed,
         curriculum={
             "thoughts_per_step": thoughts_per_step, "stages": stages, "epochs_per_stage": epochs_per_stage,
@@ -212,10 +210,10 @@ def compare(
     )  # fmt: skip
     chosen = catalog.named(settings.task, seed=seed, validation=validation, test=test)
     out = out or Path("runs") / f"{chosen.name}-compared"
-    with interruptible() as stop, _bars() as on_progress:
+    with interruptible() as stop, bars() as on_progress:
         rows = compared(
             settings, chosen, out, cache_dir=load().cache_dir, device=place, minutes=minutes, methods=wanted,
-            tested=tested, stop=stop, on_method=lambda mode: _titled(mode, on_progress),
+            tested=tested, stop=stop, on_method=lambda mode: titled(mode, on_progress),
         )  # fmt: skip
     if as_json:
         print_json([asdict(row) for row in rows])
@@ -229,7 +227,7 @@ def compare(
 @train_app.command()
 def configs() -> None:
     """List the settings that are built in, for --config."""
-    for one in sorted(_built_in(), key=lambda entry: entry.name):
+    for one in sorted(built_in(), key=lambda entry: entry.name):
         told = json.loads(one.read_text())
         show.out.print(f"{one.name.removesuffix('.json'):32} {told['model']}, {told['curriculum']['mode']}")
 
@@ -256,115 +254,6 @@ def import_coconut(
     known = AutoTokenizer.from_pretrained(locate(ModelAddress.parse(tokenizer, field="tokenizer")))
     convert_coconut(checkpoint, out, known, steps=thoughts, heads=heads)
     show.out.print(f"serve it with SAPIENCE_LANGUAGE_MODEL=file:{out.absolute()}")
-
-
-def _asked(
-    begun: Settings | None,
-    task: str,
-    model: str,
-    mode: str,
-    budget: str,
-    *,
-    seed: int,
-    curriculum: dict[str, Any],
-    others: dict[str, Any],
-) -> Settings:
-    """Settings from a config or the defaults, then a budget's, then what was given one by one."""
-    settings = begun or Settings(task="prosqa", model="new:4x256")
-    given: dict[str, Any] = {name: value for name, value in {"task": task, "model": model}.items() if value}
-    if task.endswith((".json", ".jsonl")):
-        given["task"] = str(Path(task).absolute())  # a run is resumed from anywhere
-    staged = {name: value for name, value in curriculum.items() if value is not None}
-    if mode:
-        staged["mode"] = _mode(mode)
-    # What a budget derives from, such as the number of stages, comes before it; what it sets may be set anew.
-    settings = replace(settings, seed=seed, curriculum=replace(settings.curriculum, **staged), **given)
-    if budget:
-        settings = with_budget(settings, cast(Budget, budget))
-    return replace(
-        settings,
-        curriculum=replace(settings.curriculum, **staged),
-        **{name: value for name, value in others.items() if value is not None},
-    )
-
-
-def _mode(name: str) -> Mode:
-    for mode in MODES:
-        if mode == name:
-            return mode
-    raise InvalidArgument(f"{name!r} is no method; give some of {', '.join(MODES)}", field="mode")
-
-
-def _threads(threads: int, device: Device) -> str:
-    import torch
-
-    from cognition.latent.trainer import device_of
-
-    torch.set_num_threads(threads or load().threads or torch.get_num_threads())
-    return device_of(device.value)
-
-
-def _fitted(settings: Settings, task: Task, minutes: float, cache: Path, device: str) -> Settings:
-    from cognition.latent.budget import fitted
-
-    settings = fitted(settings, task, minutes, cache_dir=cache, device=device)
-    say(f"{settings.examples} examples in each of {settings.curriculum.epochs} epochs")
-    return settings
-
-
-def _named(config: str) -> Path:
-    path = Path(config)
-    if path.suffix == ".json" or path.is_file():
-        return path
-    for one in _built_in():
-        if one.name == f"{config}.json":
-            return one
-    raise InvalidArgument(
-        f"there is no config {config!r}; `sapience train configs` lists those that are built in", field="config"
-    )
-
-
-def _built_in() -> Iterator[Path]:
-    folder = resources.files("cognition.latent") / "configs"
-    return (Path(str(one)) for one in folder.iterdir() if one.name.endswith(".json"))
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InvalidArgument(f"{path} is not there", field="config") from None
-    except ValueError as error:
-        raise InvalidArgument(f"{path} is no JSON: {error}", field="config") from None
-    return told
-
-
-@contextmanager
-def _bars() -> Iterator[OnProgress]:
-    """Two bars: the run, and the epoch. Nothing where standard error is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    bars = Bars(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"), console=show.err, transient=True, disable=not show.err.is_terminal,
-    )  # fmt: skip
-    whole, phase = (bars.add_task(name, total=None, figures="") for name in ("run", ""))
-
-    def tell(progress: Progress) -> None:
-        figures = "  ".join(f"{name} {value:.3f}" for name, value in progress.values.items())
-        bars.update(whole, completed=progress.step, total=progress.steps or None, figures=figures)
-        bars.update(phase, completed=progress.phase_done, total=progress.phase_steps, description=progress.phase)
-
-    with bars:
-        yield tell
-
-
-def _titled(mode: str, tell: OnProgress) -> OnProgress:
-    def titled(progress: Progress) -> None:
-        tell(replace(progress, phase=f"{mode}: {progress.phase}"))
-
-    return titled
 
 
 def _table(rows: list[Compared]) -> None:
@@ -397,7 +286,7 @@ def _symbolic(out: Path | None, *, minutes: float, seed: int, resume: bool, thre
         recipe = training.Recipe(**{**kept, "shape": training.Shape(**kept["shape"])})
     else:
         recipe = training.Recipe(seed=seed, **({"seconds": minutes * 60} if minutes else {}))
-    with interruptible() as stop, _bars() as on_progress:
+    with interruptible() as stop, bars() as on_progress:
         run = TrainingRun.open(out, recipe.to_json(), resume=resume, on_progress=on_progress)
         result = training.train(recipe, run, stop=stop)
     if as_json:

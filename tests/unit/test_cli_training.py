@@ -58,10 +58,11 @@ def test_a_config_is_a_beginning_that_flags_change(tmp_path, sums):
 def test_the_built_in_configs_are_listed_and_whole():
     names = [line.split()[0] for line in sapience("configs").splitlines()]
     assert {"prosqa-gpt2-coconut", "prosqa-smollm2-no-cot"} <= set(names)
-    from services.cli.training import Settings, _config, _named
+    from cognition.latent.settings import Settings
+    from services.cli.training_setup import named_config, read_config
 
     for name in names:
-        assert Settings.from_json(_config(_named(name))).task == "prosqa"
+        assert Settings.from_json(read_config(named_config(name))).task == "prosqa"
 
 
 def test_methods_are_compared(tmp_path, sums):

@@ -14,7 +14,6 @@ Made here from the description in the paper; the sentences are not those of the 
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +82,6 @@ class ProntoQA:
         return same_answer(example.answer, generated)
 
 
-@functools.lru_cache(maxsize=6)
 def _examples(task: ProntoQA, split: Split) -> Sequence[Example]:
     taken: set[str] = set()
     made: list[Example] = []
