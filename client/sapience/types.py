@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -187,6 +187,10 @@ class ChatMessage:
     content: str
 
 
+_CODES = {"float32": "f", "float16": "e"}
+"""Number types as `struct` calls them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """Numbers with a shape, outermost extent first. `data` is little-endian, in C order."""
@@ -200,8 +204,7 @@ class Tensor:
     def rows(self) -> list[tuple[float, ...]]:
         """The rows of a matrix, as Python floats."""
         width = self.shape[-1]
-        code = {"float32": "f", "float16": "e"}[self.dtype]
-        return list(struct.iter_unpack(f"<{width}{code}", self.data)) if width else []
+        return list(struct.iter_unpack(f"<{width}{_CODES[self.dtype]}", self.data)) if width else []
 
     def vector(self, values: Sequence[float]) -> Tensor:
         """One vector in the same space, as float32."""
@@ -855,6 +858,19 @@ class Thought:
     allowed_tokens: tuple[int, ...]
     depth: int
     steps: tuple[Step, ...]
+
+    def vector(self, step: int) -> Tensor:
+        """What latent step `step`, from 0, fed back. Raises IndexError for a step that it has not, or that is a token.
+
+        A Thought of `thoughts` has none: `get_thought` brings them.
+        """
+        if not 0 <= step < len(self.latent_rows) or self.latent_rows[step] or self.latent is None:
+            raise IndexError(f"thought {self.id} has no vector for step {step}")
+        place = [*self.prompt_rows, *self.latent_rows[:step]].count(())
+        width = self.latent.shape[-1] * struct.calcsize(_CODES[self.latent.dtype])
+        return replace(
+            self.latent, shape=self.latent.shape[-1:], data=self.latent.data[place * width : (place + 1) * width]
+        )
 
 
 # ---- the system ----

@@ -28,6 +28,7 @@ from torch.nn.functional import (
     embedding,
     gelu,
     layer_norm,
+    pad,
     rms_norm,
     scaled_dot_product_attention,
     silu,
@@ -89,6 +90,12 @@ class Batch:
                 self.gaps = torch.tensor([chunk.slot - first for chunk in self.singles], device=device)
         self.masks = [_causal(chunk, self.groups, device) for chunk in self.longer]
 
+    def write(self, cache: KeyValueCache, layer: int, keys: Tensor, values: Tensor) -> Tensor:
+        """Puts rows, shape [rows, key heads, head size], into the cache; returns the layer's tensor."""
+        if len(self.chunks) == 1:
+            return cache.write_run(layer, self.chunks[0].slot, self.chunks[0].start, keys, values)
+        return cache.write(layer, self.slots, self.positions, keys, values)
+
     @property
     def last(self) -> list[int]:
         """The place of each chunk's last row among all rows."""
@@ -114,7 +121,10 @@ class Decoder:
         self.parameters = sum(tensor.numel() for tensor in weights.values())
         self.embedding = weights["embed.weight"]
         self.device = self.embedding.device
-        self._position = weights["position.weight"].float() if config.positions == "learned" else None
+        self._position: Tensor | None = None
+        if config.positions == "learned":
+            # With one for the row beyond the capacity of a cache, whose outcome nobody reads.
+            self._position = pad(weights["position.weight"].float(), (0, 0, 0, 1))
         self._head = product(self.embedding if config.tied else weights["head.weight"], None, formats)
         if formats is not None and formats.many == "bfloat16":
             self.embedding = self.embedding.to(torch.bfloat16)
@@ -132,6 +142,8 @@ class Decoder:
         self.nbytes = self.embedding.nbytes + sum(layer.nbytes for layer in self._layers)
         if not (config.tied and self._head.holds(self.embedding)):
             self.nbytes += self._head.nbytes
+        self.step_bytes = self._head.row_bytes + sum(layer.row_bytes for layer in self._layers)
+        """What a step of one row reads of the weights, every pass but the first of a recurrent block left out."""
         self._frequencies: Tensor | None = None
         if config.rotary is not None:
             # In float32 and on the CPU, as the reference does, whatever the weights are in.
@@ -149,11 +161,13 @@ class Decoder:
         """Hidden rows after the final norm, shape [n, width], give [n, vocabulary] in float32."""
         return self._head(hidden)
 
-    def forward(self, inputs: Tensor, batch: Batch, cache: KeyValueCache, select: Tensor, depth: int = 0) -> Tensor:
+    def forward(
+        self, inputs: Tensor, batch: Batch, cache: KeyValueCache, select: Tensor | None, depth: int = 0
+    ) -> Tensor:
         """Computes rows, shape [rows, width] float32, on top of the cache and adds them to it.
 
-        Returns the hidden rows at `select` after the final norm, shape [len(select), width]. `depth` passes of the
-        recurrent block; 0 means as the model was made.
+        Returns the hidden rows at `select`, or all of them, after the final norm, shape [len(select), width]. `depth`
+        passes of the recurrent block; 0 means as the model was made.
         """
         hidden = inputs
         if self._position is not None:
@@ -169,7 +183,7 @@ class Decoder:
                 entered = hidden
             hidden = hidden + self._attend(layer, place, layer.attention_norm(hidden), rotation, batch, cache)
             hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
-        return self._norm(hidden.index_select(0, select))
+        return self._norm(hidden if select is None else hidden.index_select(0, select))
 
     def _attend(
         self,
@@ -189,7 +203,7 @@ class Decoder:
             turned = mixed[:, : heads + keys]
         if rotation is not None:
             turned = _rotated(turned, rotation)
-        stored = cache.written(place, batch.slots, batch.positions, turned[:, heads:], mixed[:, heads + keys :])
+        stored = batch.write(cache, place, turned[:, heads:], mixed[:, heads + keys :])
         # The query heads of a group share keys: as further rows of one product, these are read once and never copied.
         query = turned[:, :heads].reshape(rows, keys, batch.groups, config.head_size)
         parts = []
@@ -243,7 +257,9 @@ class _Layer:
         self._gated = config.gated
         self.query_norm = _Norm(weights, f"{name}.query_norm", config) if config.head_norms else None
         self.key_norm = _Norm(weights, f"{name}.key_norm", config) if config.head_norms else None
-        self.nbytes = self.qkv.nbytes + self.output.nbytes + self._up.nbytes + self._down.nbytes
+        products = (self.qkv, self.output, self._up, self._down)
+        self.nbytes = sum(one.nbytes for one in products)
+        self.row_bytes = sum(one.row_bytes for one in products)
 
     def mlp(self, normed: Tensor) -> Tensor:
         if not self._gated:

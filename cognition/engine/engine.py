@@ -48,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 PREFILL_CHUNK = 256
 """Rows of one prompt computed in a step, beside those who think and speak."""
+_HAND_OVER_S = 0.004
+"""Steps of small models are shorter than that; what they bring is handed over together, since waking a loop costs as
+much as such a step. Ends, and whatever comes after a pause, are never kept back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,18 @@ class Engine(LanguageModel):
     """Owns a loaded model, its cache, and the one thread that computes with it."""
 
     def __init__(
-        self, model: DecoderModel, *, waiting: int = 64, chunk: int = PREFILL_CHUNK, overlap: bool | None = None
+        self,
+        model: DecoderModel,
+        *,
+        waiting: int = 64,
+        chunk: int = PREFILL_CHUNK,
+        overlap: bool | None = None,
+        graphs: bool | None = None,
     ) -> None:
         """Starts the thread. `waiting` Thoughts may stand behind those that compute.
 
-        `overlap` None launches steps ahead where the device is not the CPU.
+        `overlap` launches a step before the last one was read, and `graphs` computes steps of single rows in fixed
+        shapes, on a GPU as CUDA graphs; None does so where the device is a GPU.
         """
         self.name = model.name
         self.context_tokens = model.context_tokens
@@ -84,7 +94,7 @@ class Engine(LanguageModel):
         self._admission = Admission(model, most_steps=chunk)
         self.capabilities = self._admission.capabilities
         self._model = model
-        self._runner = Runner(model.decoder, model.new_cache(), model.end_tokens)
+        self._runner = Runner(model.decoder, model.new_cache(), model.end_tokens, graphs=graphs)
         self._limits = Limits(slots=model.slots, rows=chunk + model.slots, chunk=chunk)
         self._overlap = model.device != "cpu" if overlap is None else overlap
         self._most = model.slots + waiting
@@ -99,6 +109,7 @@ class Engine(LanguageModel):
         self._running: list[Thought] = []
         self._ledger = Ledger()
         self._outbox: list[tuple[Mailbox, Outcome]] = []
+        self._urgent, self._flushed = False, 0.0
         self._counts = dict.fromkeys(("steps", "rows", "tokens", "latent_steps", "preempted", "reused"), 0)
         self._thread = threading.Thread(target=self._serve, name=f"model {self.name}", daemon=True)
         self._thread.start()
@@ -287,7 +298,7 @@ class Engine(LanguageModel):
         thought = read.thought
         if thought.thinking.mode is Mode.JACOBI:
             return  # its rounds have only begun; the steps are told when they stand
-        nearest = self._candidates(read.likeliest)
+        nearest = self._candidates(thought, read.likeliest)
         self._tell(thought, LatentStep(thought.told, read.norm, read.entropy, nearest))
         thought.told += 1
         self._counts["latent_steps"] += 1
@@ -295,7 +306,7 @@ class Engine(LanguageModel):
     def _tell_token(self, read: ReadToken) -> None:
         thought = read.thought
         self._tell_rest(thought)
-        alternatives = self._candidates(read.likeliest)
+        alternatives = self._candidates(thought, read.likeliest)
         piece, reason = thought.read(read.token, read.logprob, alternatives, self._model.end_tokens)
         self._counts["tokens"] += 1
         if piece is not None:
@@ -315,8 +326,10 @@ class Engine(LanguageModel):
             thought.told += 1
             self._counts["latent_steps"] += 1
 
-    def _candidates(self, likeliest: Sequence[tuple[int, float]]) -> tuple[Candidate, ...]:
+    def _candidates(self, thought: Thought, likeliest: Sequence[tuple[int, float]]) -> tuple[Candidate, ...]:
         texts = self._model.encoder.pieces(token for token, _ in likeliest)
+        if symbols := thought.prompt.symbols:
+            texts = [symbols[token] or text for (token, _), text in zip(likeliest, texts, strict=True)]
         return tuple(Candidate(token, text, logprob) for (token, logprob), text in zip(likeliest, texts, strict=True))
 
     def _finish(self, thought: Thought, reason: StopReason) -> None:
@@ -340,11 +353,13 @@ class Engine(LanguageModel):
 
     def _tell(self, thought: Thought, outcome: Outcome) -> None:
         self._outbox.append((thought.mailbox, outcome))
+        self._urgent = self._urgent or not isinstance(outcome, LatentStep | Piece)
 
     def _flush(self) -> None:
-        if self._outbox:
+        now = time.monotonic()
+        if self._outbox and (self._urgent or now - self._flushed >= _HAND_OVER_S):
             deliver(self._outbox)
-            self._outbox = []
+            self._outbox, self._urgent, self._flushed = [], False, now
 
 
 def _entries(thoughts: Sequence[Thought]) -> list[Entry]:

@@ -76,6 +76,11 @@ class Product(ABC):
     def __call__(self, rows: Tensor) -> Tensor:
         """Computes rows times the matrix, transposed, plus the bias where there is one."""
 
+    @property
+    def row_bytes(self) -> int:
+        """What is read of it for a single row."""
+        return self.nbytes
+
     def holds(self, weight: Tensor) -> bool:
         """Whether it keeps this very tensor, and so takes no memory of its own for it."""
         return False
@@ -241,6 +246,11 @@ class _Either(Product):
         self.outputs, self.inputs = many.outputs, many.inputs
         self.nbytes = few.nbytes + many.nbytes
         self.formats = (*few.formats, *many.formats)
+
+    @property
+    def row_bytes(self) -> int:
+        """See Product."""
+        return self._few.row_bytes
 
     def __call__(self, rows: Tensor) -> Tensor:
         return self._few(rows) if len(rows) <= self._few_rows else self._many(rows)

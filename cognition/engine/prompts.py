@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from cognition.engine.architecture import Latent
 from cognition.engine.base import Prompt, ThoughtState
@@ -25,7 +25,7 @@ class PromptEncoder(ABC):
     def continued(self, state: ThoughtState, rows: list[Input], suffix: tuple[Input, ...]) -> Encoded:
         """A state's own prompt, whose rows and suffix are given as the engine has them."""
 
-    def pieces(self, tokens: Iterator[int]) -> list[str]:
+    def pieces(self, tokens: Iterable[int]) -> list[str]:
         """The text of each token by itself, for people."""
         return [str(token) for token in tokens]
 
@@ -47,6 +47,6 @@ class TextEncoder(PromptEncoder):
         """See PromptEncoder."""
         return Encoded(rows, suffix, self._tokenizer.decode)
 
-    def pieces(self, tokens: Iterator[int]) -> list[str]:
+    def pieces(self, tokens: Iterable[int]) -> list[str]:
         """See PromptEncoder."""
         return [self._tokenizer.decode([token]) for token in tokens]

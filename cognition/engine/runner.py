@@ -21,6 +21,7 @@ from cognition.engine.base import StopRule
 from cognition.engine.cache import Key, KeyValueCache, Slots
 from cognition.engine.decoder import Batch, Chunk, Decoder
 from cognition.engine.feedback import Feedback
+from cognition.engine.graphs import Graphs
 from cognition.engine.thought import Draw, Input, Thought, Vector, Want
 
 
@@ -113,12 +114,17 @@ def _rows(likeliest: tuple[Tensor, Tensor] | None, count: int) -> list[tuple[tup
 class Runner:
     """A decoder with its cache. One thread at a time."""
 
-    def __init__(self, decoder: Decoder, cache: KeyValueCache, ends: frozenset[int]) -> None:
-        """`ends` are the tokens that end a text."""
+    def __init__(
+        self, decoder: Decoder, cache: KeyValueCache, ends: frozenset[int], *, graphs: bool | None = None
+    ) -> None:
+        """`ends` are the tokens that end a text. `graphs` None computes in graphs where the device is a GPU."""
         self._decoder = decoder
         self._cache = cache
         self._feedback = Feedback(decoder)
         self._ends = torch.tensor(sorted(ends), dtype=torch.int64, device=decoder.device)
+        self._graphs = None
+        if decoder.device.type == "cuda" if graphs is None else graphs:
+            self._graphs = Graphs(decoder, cache)
         self.slots = Slots(cache)
 
     @property
@@ -181,9 +187,7 @@ class Runner:
                 thought.computed += count
                 self.slots.computed(thought.slot, _keys(rows), start)
                 at += count
-            batch = Batch(chunks, self._decoder.config, self._decoder.device)
-            chosen = torch.tensor(select, dtype=torch.int64, device=self._decoder.device)
-            hidden = self._decoder.forward(self._embedded(inputs), batch, self._cache, chosen, depth)
+            hidden = self._computed(inputs, chunks, select, depth)
             at, last = 0, []
             for thought, count in whose:
                 if count:
@@ -197,6 +201,17 @@ class Runner:
             parts.append(hidden)
         return parts[0] if len(parts) == 1 else torch.cat(parts), outcomes, rounds
 
+    def _computed(self, inputs: Sequence[Input], chunks: Sequence[Chunk], select: list[int], depth: int) -> Tensor:
+        """Hidden rows after the final norm at `select`, shape [len(select), width]."""
+        rows = self._embedded(inputs)
+        if self._graphs is not None and depth == 0 and len(select) == len(chunks) == len(inputs):
+            return self._graphs.step(rows, chunks)
+        batch = Batch(chunks, self._decoder.config, self._decoder.device)
+        chosen = None
+        if len(select) < len(inputs):
+            chosen = torch.tensor(select, dtype=torch.int64, device=self._decoder.device)
+        return self._decoder.forward(rows, batch, self._cache, chosen, depth)
+
     def _embedded(self, inputs: Sequence[Input]) -> Tensor:
         """Rows of input, shape [n, width]."""
         decoder = self._decoder
@@ -205,8 +220,11 @@ class Runner:
         ids = torch.tensor([one if isinstance(one, int) else 0 for one in inputs], device=decoder.device)
         draws = [(at, one) for at, one in enumerate(inputs) if isinstance(one, Draw)]
         if draws:
-            places = torch.tensor([at for at, _ in draws], device=decoder.device)
-            ids[places] = torch.stack([one.tokens[one.place] for _, one in draws])
+            # Those of one step are in one tensor: gathered together, with no kernel for each.
+            for tokens in {id(one.tokens): one.tokens for _, one in draws}.values():
+                some = [(at, one.place) for at, one in draws if one.tokens is tokens]
+                places, sources = torch.tensor(some, device=decoder.device).unbind(dim=1)
+                ids[places] = tokens[sources]
         rows = decoder.embed(ids)
         for at, one in enumerate(inputs):
             if isinstance(one, Vector):

@@ -62,11 +62,15 @@ class TransformersTokenizer(ChatTokenizer):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        # What a fast tokenizer's own decode comes down to, without half a hundred microseconds around it.
+        self._fast = getattr(tokenizer, "backend_tokenizer", None)
         end = tokenizer.eos_token_id
         self.end_tokens = frozenset() if end is None else frozenset([end])
 
     def decode(self, ids: list[int]) -> str:
         """See ChatTokenizer."""
+        if self._fast is not None:
+            return str(self._fast.decode(ids, skip_special_tokens=True))
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def as_json(self) -> str:

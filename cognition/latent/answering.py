@@ -9,7 +9,6 @@ An answer is what follows the last `###`, and is right if the task says so.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,14 +16,14 @@ from typing import Literal
 from cognition.latent.curriculum import ANSWER_SIGN, MARKED, Encoded, Mode, prompt_of
 from cognition.latent.tasks.base import Example, Task
 from cognition.latent.textmodel import TextModel
-from cognition.latent.thinking import Thinker, collate
+from cognition.latent.thinking import Thinker, clock, collate
 
 Thoughts = Literal["trained", "zero", "pause"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The result on some examples. Tokens and thoughts are means per example; seconds are of the whole, one process."""
+    """The result on some examples. Tokens and thoughts are means per example; seconds are `clock`'s, of all."""
 
     accuracy: float
     tokens: float
@@ -49,7 +48,7 @@ def answer_all(
     use: Thoughts = "trained",
 ) -> Answers:
     """Answers examples, `rows` at a time, with so many thoughts each; none where the mode has none."""
-    started = time.perf_counter()
+    started = clock(device)
     if use == "zero":
         thoughts = [0] * len(examples)
     if use == "pause" and mode in MARKED:
@@ -71,7 +70,7 @@ def answer_all(
     model.train(learning)
     count = len(examples)
     shown = sum(thoughts) / count if mode in MARKED else 0.0
-    return Answers(right / count, tokens / count, shown, time.perf_counter() - started, tuple(texts))
+    return Answers(right / count, tokens / count, shown, clock(device) - started, tuple(texts))
 
 
 def answer_in(generated: str) -> str:

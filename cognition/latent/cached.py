@@ -92,6 +92,8 @@ def attend(
     `kept`, which takes the new ones too. None is for a single pass. Scores are divided by the root of the head size;
     heads share key heads in groups. Returns the shape of the query.
     """
+    # Rotation leaves float32 where products are in bfloat16.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if kept is None:
         start = end - query.shape[2]
         causal = visible.is_causal(start)
@@ -167,7 +169,7 @@ def _single(ctx: Any, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor 
     scores = (grouped @ keys.transpose(-1, -2)).mul_(ctx.scale)
     if mask is not None:
         scores.masked_fill_(~mask, float("-inf"))
-    shares = scores.softmax(-1)
+    shares = scores.softmax(-1).to(values.dtype)  # autocast may give float32, and backward multiplies both
     ctx.inside = (grouped, keys, values, shares)
     return (shares @ values).reshape(rows, heads, 1, size)
 

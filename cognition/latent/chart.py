@@ -94,8 +94,9 @@ class _Axis:
         """The range of some values: to the values themselves where `fit`, else to the ticks around them."""
         finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
-        if high == low:
-            low, high = (low - 0.5, high + 0.5) if not fit else (low, low + 1.0)
+        if high - low <= 1e-9 * max(abs(low), abs(high)):  # all but one value: a range around it that floats can tell
+            around = max(0.5, abs(low) / 10)
+            low, high = (low - around, high + around) if not fit else (low, high + around)
         raw = (high - low) / 5
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * (1 - 1e-9))

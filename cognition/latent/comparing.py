@@ -7,7 +7,6 @@ of the last stage on the validation split, with the controls of its thoughts bes
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from cognition.latent.curriculum import FED_BACK, MARKED, Mode
 from cognition.latent.run import OnProgress, StopRequest, TrainingRun
 from cognition.latent.settings import Settings
 from cognition.latent.tasks.base import Task
+from cognition.latent.thinking import clock
 from cognition.latent.trainer import Trainer
 
 METHODS: tuple[Mode, ...] = ("coconut", "pause", "cot", "no-cot")
@@ -65,11 +65,11 @@ def compare(
         elif minutes:
             asked = fitted(asked, task, minutes, cache_dir=cache_dir, device=device)
         run = TrainingRun.open(place, asked.to_json(), resume=resume, on_progress=on_method(mode))
-        started = time.perf_counter()
+        started = clock(device)
         trainer = Trainer(asked, task, run, cache_dir=cache_dir, device=device)
         if not trainer.train(stop or StopRequest()).finished:
             break
-        seconds = time.perf_counter() - started
+        seconds = clock(device) - started
         trainer.use_best()
         examples = (asked.examples or len(trainer.data("train")[0])) * asked.curriculum.epochs
         uses: list[Thoughts] = ["trained"]
@@ -77,7 +77,7 @@ def compare(
         uses += ["pause"] if mode in FED_BACK else []
         for use in uses:
             found = trainer.answers("test", asked.curriculum.last_stage, use, most=tested)
-            name = mode if use == "trained" else f"  {mode}, {'no' if use == 'zero' else 'pause for'} thoughts"
+            name = mode if use == "trained" else f"{mode}, {'none' if use == 'zero' else 'pause'}"
             rows.append(
                 Compared(
                     name,

@@ -143,13 +143,21 @@ class Encoded:
     answer: tuple[int, ...]
 
 
-def encode(example: Example, tokenize: Callable[[str], Sequence[int]]) -> Encoded:
-    """Token ids of an example's parts, each tokenised by itself, since the steps before a part may be gone."""
-    return Encoded(
-        tuple(tokenize(f"{example.question}\n")),
-        tuple(tuple(tokenize(f"{step}\n")) for step in example.steps),
-        tuple(tokenize(f"{ANSWER_SIGN} {example.answer}")),
-    )
+def encode(examples: Sequence[Example], tokenize: Callable[[list[str]], Sequence[Sequence[int]]]) -> list[Encoded]:
+    """Token ids of the examples' parts, each tokenised by itself, since the steps before a part may be gone.
+
+    `tokenize` takes many texts at once.
+    """
+    ids = iter(tokenize([part for example in examples for part in parts_of(example)]))
+    return [
+        Encoded(tuple(next(ids)), tuple(tuple(next(ids)) for _ in example.steps), tuple(next(ids)))
+        for example in examples
+    ]
+
+
+def parts_of(example: Example) -> list[str]:
+    """The texts of an example as a model reads them: question, steps, answer. Joined, they are its chain of thought."""
+    return [f"{example.question}\n", *(f"{step}\n" for step in example.steps), f"{ANSWER_SIGN} {example.answer}"]
 
 
 @dataclass(frozen=True, slots=True)

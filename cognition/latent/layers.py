@@ -88,11 +88,13 @@ def decoder_of(model: Any) -> Decoder:
     config = model.config
     kind = config.model_type
     windows = {layer for layer in getattr(config, "layer_types", None) or () if layer != "full_attention"}
+    if kind == "mistral" and config.sliding_window is not None:
+        windows.add("sliding_window")
     if kind == "gpt2" and not (
         config.add_cross_attention or config.scale_attn_by_inverse_layer_idx or config.reorder_and_upcast_attn
     ):
         return GPT2Decoder(model)
-    if kind in LLAMA_LIKE and not windows and (kind != "mistral" or config.sliding_window is None):
+    if kind in LLAMA_LIKE and not windows:
         return LlamaDecoder(model)
     raise FailedPrecondition(
         f"a model of type {kind}{f' with {sorted(windows)}' if windows else ''} cannot be trained here; take a GPT-2, "

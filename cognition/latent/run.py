@@ -91,13 +91,7 @@ class TrainingRun:
         path = folder / CONFIG
         asked = json.loads(json.dumps(config))
         if resume:
-            if not path.is_file():
-                raise NotFound(
-                    f"{folder} holds no run to resume: there is no {CONFIG} in it; leave out --resume to begin one",
-                    reason="RUN_NOT_FOUND",
-                    field="out",
-                )
-            kept = json.loads(path.read_text())
+            kept = cls.existing(folder).config
             for name in sorted({*kept, *asked} - set(may_change)):
                 if kept.get(name) != asked.get(name):
                     raise FailedPrecondition(
@@ -115,6 +109,17 @@ class TrainingRun:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(path, json.dumps(asked, indent=2, ensure_ascii=False) + "\n")
         return cls(folder, on_progress)
+
+    @classmethod
+    def existing(cls, folder: Path) -> TrainingRun:
+        """The run in a folder, whatever it was asked. Raises NotFound (RUN_NOT_FOUND)."""
+        if not (folder / CONFIG).is_file():
+            raise NotFound(
+                f"{folder} holds no run to resume: there is no {CONFIG} in it; leave out --resume to begin one",
+                reason="RUN_NOT_FOUND",
+                field="out",
+            )
+        return cls(folder)
 
     @property
     def config(self) -> dict[str, Any]:

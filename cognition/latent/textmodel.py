@@ -54,9 +54,9 @@ class TextModel:
     markers: Markers
     is_new: bool
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a part of a row, without special tokens."""
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of parts of rows, without special tokens."""
+        return list(self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of token ids; markers are left out."""

@@ -10,6 +10,7 @@ A row may have fewer thoughts than another, or none: in the columns of thoughts 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -181,3 +182,8 @@ class Thinker:
         if not self._bfloat16:
             return nullcontext()
         return torch.autocast(batch.tokens.device.type, dtype=torch.bfloat16)
+
+
+def clock(device: str) -> float:
+    """Seconds as budgets count them: of a thread's work on a CPU, whatever else runs there; else of the wall."""
+    return time.perf_counter() if device == "cuda" else time.process_time() / torch.get_num_threads()

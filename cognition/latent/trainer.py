@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cognition.latent import checkpoints, lora
 from cognition.latent.answering import Answers, Thoughts, answer_all
-from cognition.latent.curriculum import FED_BACK, MARKED, Encoded, encode, row_of
+from cognition.latent.curriculum import FED_BACK, MARKED, Encoded, encode, parts_of, row_of
 from cognition.latent.layers import decoder_of
 from cognition.latent.run import PanelOf, Progress, StopRequest, TrainingRun
 from cognition.latent.settings import Settings
@@ -121,7 +121,7 @@ class Trainer:
             examples = self.task.examples(split)
             if split == "validation":
                 examples = examples[: self.settings.evaluated]
-            encoded = [encode(example, self.text.tokenize) for example in examples]
+            encoded = encode(examples, self.text.tokenize)
             for place, one in enumerate(encoded):
                 length = len(one.question) + sum(map(len, one.steps)) + len(one.answer) + 3 + self._most_thoughts()
                 if length > self._context:
@@ -234,9 +234,7 @@ class Trainer:
 
     def _texts(self) -> Iterator[str]:
         for example in self.task.examples("train"):
-            yield f"{example.question}\n"
-            yield from (f"{step}\n" for step in example.steps)
-            yield f"### {example.answer}"
+            yield "".join(parts_of(example))
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         kept = {id(one) for one in lora.undecayed(self.adapter)} if self.adapter is not None else set()
@@ -283,15 +281,17 @@ class Trainer:
         stage = self.curriculum.stage(self.epoch)
         found = self.answers("validation", stage)
         controls: dict[str, float] = {}
-        if self.curriculum.mode in MARKED and stage:
+        # The controls take time as well; they mean something once no step is left.
+        last = stage == self.curriculum.last_stage
+        if self.curriculum.mode in MARKED and last:
             controls["zero_thoughts"] = self.answers("validation", stage, "zero").accuracy
-        if self.curriculum.mode in FED_BACK and stage:
+        if self.curriculum.mode in FED_BACK and last:
             controls["pause_tokens"] = self.answers("validation", stage, "pause").accuracy
         self.run.log(
             self.step, stage=stage, epoch=self.epoch, accuracy=found.accuracy, tokens=found.tokens,
             thoughts=found.thoughts, **controls,
         )  # fmt: skip
-        if stage == self.curriculum.last_stage and found.accuracy >= self.best:
+        if last and found.accuracy >= self.best:
             self.best = found.accuracy
             self.save_model(self.run.folder / MODEL)
             _replace({name: one.detach() for name, one in self.parameters.items()}, self.run.folder / BEST)

@@ -8,7 +8,7 @@ the hand-over to threads, the events and the Traces.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -32,6 +32,7 @@ from cognition.events import (
     Wording,
 )
 from core.clock import SystemClock
+from core.dreams import Dream
 from core.ids import RandomIds, concept_id
 from core.models import ModelAddress
 from core.nouns import Concept, Episode, Namespace, OutboxEntry, Source, Space, Span
@@ -70,6 +71,12 @@ class NullRecord:
 
     def speakers(self, namespace: str) -> dict[str, int]:
         return {"Ada": 1}
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def dreams_at_work(self) -> list[Dream]:
+        return []
 
     def outbox(self, limit: int) -> list[OutboxEntry]:
         return []

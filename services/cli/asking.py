@@ -9,6 +9,7 @@ import typer
 
 from services.cli import show
 from services.cli.app import ASKS, AsJson, AsOf, Namespace, app, client, moment, print_json
+from services.cli.generating import Mode, ModelName, Steps, way_of_thinking
 
 
 @app.command()
@@ -18,12 +19,16 @@ def ask(
     as_of: AsOf = None,
     as_json: AsJson = False,
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Do not remember this exchange.")] = False,
-    model: Annotated[str, typer.Option(help="The language model's address; it is loaded where it is not yet.")] = "",
+    model: ModelName = "",
+    mode: Mode = "",
+    steps: Steps = 0,
     citations: Annotated[int, typer.Option(min=1, max=20, help="At most so many citations.")] = 3,
 ) -> None:
     """Ask, and see where the answer comes from. Ctrl-C stops the model on the server too.
 
     `sapience ask "Where does Nora work?" --as-of 2024-06-01`
+
+    `sapience ask "Who has the key?" --mode soft --steps 4`  thinks in vectors before it words an answer.
     """
     with client(namespace, *ASKS) as connected:
         if model:
@@ -35,6 +40,8 @@ def ask(
             as_json=as_json,
             learn=not no_learn,
             model=model,
+            thinking=way_of_thinking(mode, 0),
+            budget=sapience.Budget(latent_steps=steps),
             max_citations=citations,
         )
 
@@ -107,6 +114,9 @@ def _summary(event: sapience.Event) -> str:
     match event:
         case sapience.Recalled():
             return f"{len(event.hits)} hits with recipe {event.recipe}"
+        case sapience.LatentStep():
+            sure = "" if event.entropy is None else f", entropy {event.entropy:.2f}"
+            return f"step {event.step}: norm {event.norm:.2f}{sure}"
         case sapience.Token():
             return event.text
         case sapience.DraftRetracted():
@@ -114,7 +124,8 @@ def _summary(event: sapience.Event) -> str:
         case sapience.Check():
             return f"{event.name}: {'passed' if event.passed else 'failed'} at {event.score:.2f}: {event.detail}"
         case sapience.Usage():
-            return f"{event.new_tokens} tokens, {event.recalls} recall, {event.wall_ms} ms"
+            thoughts = f"{event.latent_steps} latent steps, " if event.latent_steps else ""
+            return f"{thoughts}{event.new_tokens} tokens, {event.recalls} recall, {event.wall_ms} ms"
         case sapience.Answer():
             return f"{event.verdict}: {event.text}"
     return str(event)

@@ -56,6 +56,13 @@ def generate(
         int | None, typer.Option(min=0, help="With --from: only so many of its latent steps.")
     ] = None,
     keep_tokens: Annotated[int | None, typer.Option(min=0, help="With --from: only so many of its tokens.")] = None,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEP=THOUGHT:STEP",
+            help="With --from: put another Thought's vector in the place of a latent step, or zeros: STEP=zero.",
+        ),
+    ] = None,
     namespace: Namespace = "default",
     as_json: AsJson = False,
 ) -> None:
@@ -66,11 +73,13 @@ def generate(
     `sapience generate "Is the sky blue?" --chat --regex "Yes|No"`
 
     `sapience generate "2, 4, 8," --mode soft --steps 4 --probe 3 --keep`, then `sapience generate --from THOUGHT`
+
+    `sapience generate --from THOUGHT --edit 1=zero --steps 2`  forks it: step 1 is nothing, and 2 more follow.
     """
     if (prompt is None) == (not from_):
         raise typer.BadParameter("give a prompt, or --from THOUGHT")
-    if not from_ and (keep_steps is not None or keep_tokens is not None):
-        raise typer.BadParameter("--keep-steps and --keep-tokens go with --from THOUGHT")
+    if not from_ and (keep_steps is not None or keep_tokens is not None or edit):
+        raise typer.BadParameter("--keep-steps, --keep-tokens and --edit go with --from THOUGHT")
     options: dict[str, Any] = {
         "budget": sapience.Budget(latent_steps=steps, new_tokens=new_tokens),
         "thinking": way_of_thinking(mode, probe),
@@ -89,7 +98,10 @@ def generate(
         if model:
             connected.load_model(model)
         if prompt is None:
-            happened = connected.resume(from_, keep_latent_steps=keep_steps, keep_tokens=keep_tokens, **options)
+            edits = _edits(connected, from_, edit or ())
+            happened = connected.resume(
+                from_, keep_latent_steps=keep_steps, keep_tokens=keep_tokens, edits=edits, **options
+            )
         else:
             happened = connected.think(given(prompt, chat=chat), model=model, **options)
         with happened as items:
@@ -167,6 +179,23 @@ def _show(items: Iterator[sapience.Step | sapience.Piece | sapience.Finished], *
             f"{thoughts}{end.new_tokens} tokens in {end.wall_ms / 1e3:.2f} s, {end.stop_reason}{sure}{kept}",
             style="dim",
         )
+
+
+def _edits(connected: sapience.Client, thought_id: str, edits: Sequence[str]) -> dict[int, sapience.Tensor]:
+    """The vectors that `--edit` names, by the step whose place they take."""
+    found = {}
+    for one in edits:
+        step, _, source = one.partition("=")
+        other, _, place = source.rpartition(":")
+        if not step.isdigit() or not (source == "zero" or (other and place.isdigit())):
+            raise typer.BadParameter(f"{one!r} is no edit; write STEP=THOUGHT:STEP, or STEP=zero", param_hint="--edit")
+        thought = connected.get_thought(other or thought_id)
+        try:
+            vector = thought.vector(int(place) if other else int(step))
+        except IndexError as error:
+            raise typer.BadParameter(str(error), param_hint="--edit") from None
+        found[int(step)] = vector if other else vector.vector([0.0] * vector.shape[-1])
+    return found
 
 
 def _others(candidates: Sequence[sapience.Candidate]) -> str:

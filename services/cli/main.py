@@ -20,10 +20,24 @@ from services.cli import (
     running,
     show,
     thinking,
+    training,
 )
 from services.cli.app import app
 
-COMMANDS = (memories, asking, generating, thinking, facts, correcting, entities, keeping, dreams, moving, running)
+COMMANDS = (
+    memories,
+    asking,
+    generating,
+    thinking,
+    facts,
+    correcting,
+    entities,
+    keeping,
+    dreams,
+    moving,
+    training,
+    running,
+)
 """The modules that add commands to the application when they are imported."""
 
 

@@ -114,7 +114,8 @@ def _ways(prompt: str, model: sapience.Model, mode: str, steps: int) -> list[Way
     ways = []
     if model.default_mode in (none, sapience.ThinkingMode.UNSPECIFIED):
         asked = mode or sapience.ThinkingMode.SOFT
-        ways.append(Way(f"latent steps ({asked})", prompt, asked, steps or UNTRAINED_STEPS))
+        if mode or asked in model.modes:  # a model that only transformers computes has none
+            ways.append(Way(f"latent steps ({asked})", prompt, asked, steps or UNTRAINED_STEPS))
         ways.append(Way("chain of thought", prompt + STEP_BY_STEP, none))
     else:
         asked, taken = mode or model.default_mode, steps or model.default_latent_steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -40,7 +41,9 @@ class Generator:
             thought = _Thought(request, model, requests.prompt(request))
         else:
             model = await self._models.get(_model_of(parent, request.model))
-            thought = _Thought(request, model, forked(read_state(parent), request), parent)
+            # Thousands of rows take milliseconds, here and below, which the loop does not have.
+            state = await asyncio.to_thread(lambda: forked(read_state(parent), request))
+            thought = _Thought(request, model, state, parent)
         with requests.on_the_wire(_names(request)):
             async with aclosing(model.generate(thought.asked)) as said:
                 async for item in said:
@@ -74,7 +77,7 @@ class Generator:
             confidence=end.confidence,
         )
         if end.state is not None:
-            kept = thought.kept(end.state)
+            kept = await asyncio.to_thread(thought.kept, end.state)
             kept.id = response.thought_id = self._ids.new()
             wire.set_timestamp(kept.created_at, self._clock.now())
             kept.stop_reason = response.stop_reason

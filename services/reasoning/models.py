@@ -30,6 +30,7 @@ class Models:
         """`load` blocks, and is called on a thread. `others` are loaded at the start too; nothing waits for them."""
         self.default = ModelAddress.parse(default, field="SAPIENCE_LANGUAGE_MODEL")
         self._load = load
+        self._shipped = shipped()
         self._loaded: dict[ModelAddress, asyncio.Future[LanguageModel]] = {}
         for address in dict.fromkeys(
             [self.default, *(ModelAddress.parse(other, field="SAPIENCE_MODELS") for other in others)]
@@ -84,7 +85,7 @@ class Models:
 
     def list(self) -> list[concept_pb2.Model]:
         """Every model, the default first; then those that come with Sapience and were not asked for yet."""
-        return [self._describe(address) for address in dict.fromkeys([*self._loaded, *shipped()])]
+        return [self._describe(address) for address in dict.fromkeys([*self._loaded, *self._shipped])]
 
     async def close(self) -> None:
         """Frees all."""

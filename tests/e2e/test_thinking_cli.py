@@ -71,6 +71,12 @@ def test_a_thought_is_kept_shown_resumed_and_deleted(sapience):
     assert fork
     assert f"from {thought}" in sapience.ok("thoughts", "show", fork[1]).out
 
+    edits = ("--edit", "0=zero", "--edit", f"1={fork[1]}:1", "--steps", "1", "--json")
+    other = sapience.ok("generate", "--from", thought, "--new-tokens", "4", *edits).json_lines
+    assert [line["step"] for line in other if line["event"] == "step"] == [2]
+    refused = sapience("generate", "--from", thought, "--edit", "3=zero")
+    assert (refused.status, "no vector for step 3" in " ".join(refused.err.split())) == (2, True)
+
     assert sapience.ok("thoughts", "delete", thought).out == f"deleted {thought}\n"
     assert [one["id"] for one in sapience.ok("thoughts", "list", "--json").json] == [fork[1]]
     gone = sapience("thoughts", "show", thought)
@@ -107,7 +113,7 @@ def test_models_are_listed_with_what_they_take(sapience):
 
 @pytest.mark.parametrize(("arguments", "status", "words"), [
     (("generate",), 2, "a prompt, or --from THOUGHT"),
-    (("generate", "a", "--keep-steps", "1"), 2, "--keep-tokens go with --from"),
+    (("generate", "a", "--keep-steps", "1"), 2, "--edit go with --from"),
     (("generate", "a", "--mode", "loud"), 1, "thinking.mode: 'loud' is none of none, hidden"),
     (("generate", "a", "--mode", "recurrent"), 1, "it has none, hidden, soft"),
     (("generate", "a", "--json-schema", "/none/such"), 1, "/none/such"),

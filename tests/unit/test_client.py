@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections import deque
@@ -368,6 +369,21 @@ def test_a_result_is_plain_json_and_an_event_says_what_it_is() -> None:
 
 def test_a_tensor_gives_its_rows() -> None:
     assert types.Tensor("s", "1", "float32", (2, 1), b"\0\0\x80?\0\0\0\0").rows() == [(1.0,), (0.0,)]
+
+
+def test_a_thought_gives_the_vector_of_a_step() -> None:
+    numbers = [float(number) for number in range(8)]
+    tensor = types.Tensor("latent/m", "", "float32", (4, 2), struct.pack("<8f", *numbers))
+    message = reasoning_pb2.Thought(id="t", created_at=STAMP, latent=wire.tensor(tensor, "latent"))
+    for rows, kept in ((message.prompt_rows, ([1], [], [2])), (message.latent_rows, ([], [9], [], []))):
+        rows.extend(reasoning_pb2.ThoughtRow(token_ids=ids) for ids in kept)
+    thought = events.read_thought(message)
+    assert thought.vector(0).rows() == [(2.0, 3.0)]
+    assert thought.vector(3).rows() == [(6.0, 7.0)]
+    assert (thought.vector(2).space, thought.vector(2).shape) == ("latent/m", (2,))
+    for step in (-1, 1, 4):
+        with pytest.raises(IndexError, match=f"no vector for step {step}"):
+            thought.vector(step)
 
 
 # ---- a stream of Episodes ----

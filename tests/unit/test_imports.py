@@ -24,6 +24,8 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "neo4j", "qdrant_clie
         "perception.encoders",
         "cognition.cycle",
         "cognition.engine",
+        "cognition.latent.settings",
+        "cognition.latent.tasks.catalog",
         "services.assembly",
         "services.cli.main",
     ],

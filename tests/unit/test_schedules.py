@@ -94,7 +94,7 @@ def model_and_cases(request, tmp_path_factory) -> tuple[DecoderModel, list[Case]
     tokenizer.save_pretrained(folder)
     model = load_model(
         ModelAddress.parse(f"file:{folder}"), cache_dir=folder, device="cpu", precision="float32", threads=1, slots=4,
-        context=160,
+        context=256,
     )  # fmt: skip
     modes = [
         Thinking(),
@@ -120,7 +120,8 @@ class Chance:
         self.random = random.Random(seed)
         self.model = model
         self.admission = Admission(model, most_steps=64)
-        self.runner = Runner(model.decoder, model.new_cache(), model.end_tokens)
+        graphs = self.random.random() < 0.5
+        self.runner = Runner(model.decoder, model.new_cache(), model.end_tokens, graphs=graphs)
         self.running: list[Thought] = []
         self.waiting: list[Thought] = []
         self.late = self.random.random() < 0.5
@@ -212,10 +213,10 @@ async def test_no_schedule_changes_a_token(model_and_cases):
     assert reused > SCHEDULES, "schedules that never share a prefix show nothing about it"
 
 
-@pytest.mark.parametrize("overlap", [False, True])
-async def test_the_engine_with_priorities_and_shares_changes_none_either(model_and_cases, overlap):
+@pytest.mark.parametrize(("overlap", "graphs"), [(False, False), (True, False), (True, True)])
+async def test_the_engine_with_priorities_and_shares_changes_none_either(model_and_cases, overlap, graphs):
     model, cases = model_and_cases
-    engine = Engine(model, chunk=16, overlap=overlap)
+    engine = Engine(model, chunk=16, overlap=overlap, graphs=graphs)
     try:
         asked = [
             replace(case.request, priority=number % 3, share="abc"[number % 3]) for number, case in enumerate(cases)

@@ -62,7 +62,7 @@ def tiny_modules() -> dict[str, transformers.PreTrainedModel]:
     scaled = {"rope_theta": 1e4, "factor": 8.0}
     llama3 = scaled | {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
     gpt2 = transformers.GPT2Config(
-        vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=512, initializer_range=0.4, bos_token_id=None,
+        vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.4, bos_token_id=None,
         eos_token_id=256,
     )  # fmt: skip
     configs = {

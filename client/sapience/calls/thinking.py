@@ -106,8 +106,9 @@ def resume(
     """Goes on with a Thought that was kept, where it ended; or forks it: the Thought itself stays as it is.
 
     `keep_latent_steps` and `keep_tokens` keep only so many of it. `edits` gives other vectors for latent steps, from 0,
-    in the space of the Thought (`thought.latent.vector([...])`); what followed the last of them is left out. Latent
-    steps are taken only where `budget.latent_steps` or `thinking` asks for them. The rest is as for `think`.
+    in the space of the Thought: another one's (`other.vector(2)`), or your own (`thought.latent.vector([...])`). What
+    followed the last of them is left out. Latent steps are taken only where `budget.latent_steps` or `thinking` asks
+    for them. The rest is as for `think`.
     """
     given = {
         "thought_id": thought_id,

@@ -922,7 +922,9 @@ class GenerateResponse(_message.Message):
     stop_reason: Global___StopReason.ValueType
     """Why it ended; only in the last response."""
     thought_id: _builtins.str
-    """The Thought that was kept; only in the last response, where `keep` was set."""
+    """The Thought that was kept; only in the last response, where `keep` was set. Empty where time was over before the
+    model could say how far it was.
+    """
     confidence: _builtins.float
     """The geometric mean of the drawn tokens' probabilities; only in the last response, absent where none was drawn or
     the model tells none.

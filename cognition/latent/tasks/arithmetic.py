@@ -10,6 +10,7 @@ is as long as it looks and no step can be skipped.
 
 from __future__ import annotations
 
+import functools
 import random
 import string
 from collections.abc import Sequence
@@ -54,42 +55,51 @@ class Arithmetic:
 
     def examples(self, split: Split) -> Sequence[Example]:
         """See Task. A question that an earlier split drew too is drawn again."""
-        taken: set[str] = set()
-        for one in SPLITS[: SPLITS.index(split) + 1]:
-            draw = random.Random(f"arithmetic {self.seed} {one}")
-            made: list[Example] = []
-            while len(made) < getattr(self, one):
-                example = self._chain(draw, 2 + len(made) % (self.steps - 1))
-                if example.question not in taken:
-                    taken.add(example.question)
-                    made.append(example)
-        return made
+        return _examples(self, split)
 
     def correct(self, example: Example, generated: str) -> bool:
         """See Task."""
         return same_answer(example.answer, generated)
 
-    def _chain(self, draw: random.Random, length: int) -> Example:
-        names = draw.sample(string.ascii_lowercase, length + self.distractors)
-        said: list[str] = []
-        steps: list[str] = []
-        value, before = draw.randint(0, min(9, self.limit)), ""
-        for name in names[:length]:
-            sign, other, result = self._operation(draw, value)
-            said.append(f"{name} = {before or value} {sign} {other}")
-            steps.append(f"{name} = {value} {sign} {other} = {result}")
-            value, before = result, name
-        for name in names[length:]:
-            # Anywhere but at the end, on a literal or a name that stands before it.
-            place = draw.randrange(len(said))
-            first = draw.choice([str(draw.randint(0, 9)), *(line[0] for line in said[:place])])
-            said.insert(place, f"{name} = {first} {draw.choice('+-*')} {draw.randint(0, 9)}")
-        return Example("; ".join([*said, f"{names[length - 1]} = ?"]), tuple(steps), str(value))
 
-    def _operation(self, draw: random.Random, value: int) -> tuple[str, int, int]:
-        possible = [("+", other, value + other) for other in range(1, 10)]
-        possible += [("-", other, value - other) for other in range(1, 10)]
-        possible += [("*", other, value * other) for other in range(2, 10)] if value else []
-        fitting = [one for one in possible if 0 <= one[2] <= self.limit]
-        sign = draw.choice(sorted({one[0] for one in fitting}))
-        return draw.choice([one for one in fitting if one[0] == sign])
+@functools.lru_cache(maxsize=6)
+def _examples(task: Arithmetic, split: Split) -> Sequence[Example]:
+    taken: set[str] = set()
+    made: list[Example] = []
+    for one in SPLITS[: SPLITS.index(split) + 1]:
+        # A text as seed: Python hashes it the same in every process.
+        draw = random.Random(f"arithmetic {task.seed} {one}")
+        made = []
+        while len(made) < getattr(task, one):
+            example = _chain(draw, 2 + len(made) % (task.steps - 1), task)
+            if example.question not in taken:
+                taken.add(example.question)
+                made.append(example)
+    return tuple(made)
+
+
+def _chain(draw: random.Random, length: int, task: Arithmetic) -> Example:
+    names = draw.sample(string.ascii_lowercase, length + task.distractors)
+    said: list[str] = []
+    steps: list[str] = []
+    value, before = draw.randint(0, min(9, task.limit)), ""
+    for name in names[:length]:
+        sign, other, result = _operation(draw, value, task.limit)
+        said.append(f"{name} = {before or value} {sign} {other}")
+        steps.append(f"{name} = {value} {sign} {other} = {result}")
+        value, before = result, name
+    for name in names[length:]:
+        # Anywhere but at the end, on a literal or a name that stands before it.
+        place = draw.randrange(len(said))
+        first = draw.choice([str(draw.randint(0, 9)), *(line[0] for line in said[:place])])
+        said.insert(place, f"{name} = {first} {draw.choice('+-*')} {draw.randint(0, 9)}")
+    return Example("; ".join([*said, f"{names[length - 1]} = ?"]), tuple(steps), str(value))
+
+
+def _operation(draw: random.Random, value: int, limit: int) -> tuple[str, int, int]:
+    possible = [("+", other, value + other) for other in range(1, 10)]
+    possible += [("-", other, value - other) for other in range(1, 10)]
+    possible += [("*", other, value * other) for other in range(2, 10)] if value else []
+    fitting = [one for one in possible if 0 <= one[2] <= limit]
+    sign = draw.choice(sorted({one[0] for one in fitting}))
+    return draw.choice([one for one in fitting if one[0] == sign])

@@ -51,5 +51,5 @@ def same_answer(expected: str, generated: str) -> bool:
 
 def _plain(text: str) -> str:
     words = " ".join(text.split()).rstrip(".").casefold()
-    digits = words.replace(",", "").replace(" ", "")
+    digits = words.replace(",", "")
     return digits if digits.lstrip("-").replace(".", "", 1).isdigit() else words

@@ -14,6 +14,7 @@ Made here from the description in the paper; the sentences are not those of the 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,21 +76,27 @@ class ProntoQA:
 
     def examples(self, split: Split) -> Sequence[Example]:
         """See Task. A question that an earlier split drew too is drawn again."""
-        taken: set[str] = set()
-        for one in SPLITS[: SPLITS.index(split) + 1]:
-            # A text as seed: Python hashes it the same in every process.
-            draw = random.Random(f"prontoqa {self.seed} {one}")
-            made: list[Example] = []
-            while len(made) < getattr(self, one):
-                example = _question(draw, 1 + len(made) % self.hops, negated=bool(len(made) & 1))
-                if example.question not in taken:
-                    taken.add(example.question)
-                    made.append(example)
-        return made
+        return _examples(self, split)
 
     def correct(self, example: Example, generated: str) -> bool:
         """See Task."""
         return same_answer(example.answer, generated)
+
+
+@functools.lru_cache(maxsize=6)
+def _examples(task: ProntoQA, split: Split) -> Sequence[Example]:
+    taken: set[str] = set()
+    made: list[Example] = []
+    for one in SPLITS[: SPLITS.index(split) + 1]:
+        # A text as seed: Python hashes it the same in every process.
+        draw = random.Random(f"prontoqa {task.seed} {one}")
+        made = []
+        while len(made) < getattr(task, one):
+            example = _question(draw, 1 + len(made) % task.hops, negated=bool(len(made) & 1))
+            if example.question not in taken:
+                taken.add(example.question)
+                made.append(example)
+    return tuple(made)
 
 
 def _question(draw: random.Random, hops: int, *, negated: bool) -> Example:
