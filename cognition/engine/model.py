@@ -243,10 +243,10 @@ def _decoder_model(
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     decoder = Decoder(config, weights.read(folder, config, lambda tensor: tensor.to(kind).to(device)), formats)
     told: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    if told.get("tokenizer") == "graph":
+    if symbols := told.get("symbols"):
         from cognition.latent.served import GraphEncoder
 
-        return DecoderModel(decoder, room, GraphEncoder(config.vocabulary), frozenset())
+        return DecoderModel(decoder, room, GraphEncoder(symbols["count"]), frozenset())
     tokenizer: ChatTokenizer
     if is_ours or config.own:
         tokenizer = FolderTokenizer(folder)

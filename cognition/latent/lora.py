@@ -35,7 +35,7 @@ def adapt(model: Any, *, rank: int, scale: float, new_tokens: Sequence[int]) -> 
         ) from None
     config = LoraConfig(
         r=rank,
-        lora_alpha=scale,
+        lora_alpha=scale,  # type: ignore[arg-type]  # it multiplies by any number
         target_modules="all-linear",
         fan_in_fan_out=model.config.model_type == "gpt2",  # its linear layers keep [in, out]
         task_type="CAUSAL_LM",

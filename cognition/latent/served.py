@@ -12,19 +12,16 @@ from cognition.engine.base import Prompt, ThoughtState
 from cognition.engine.prompts import PromptEncoder
 from cognition.engine.thought import Encoded, Input
 from cognition.latent.tasks.prosqa import fact
-from cognition.latent.tasks.prosqa_rows import ROLES, TYPES, GraphTokenizer
+from cognition.latent.tasks.prosqa_rows import GraphTokenizer
 from core.errors import InvalidArgument
 
 
 class GraphEncoder(PromptEncoder):
-    """Encodes questions for a model whose vocabulary has so many tokens."""
+    """Encodes questions for a model with so many symbols."""
 
     words = False
 
-    def __init__(self, vocabulary: int) -> None:
-        symbols, left = divmod(vocabulary - TYPES, ROLES)
-        if left or symbols < 1:
-            raise ValueError(f"a vocabulary of {vocabulary} tokens is none of symbols")
+    def __init__(self, symbols: int) -> None:
         self._tokenizer = GraphTokenizer(symbols)
 
     def encode(self, prompt: Prompt) -> Encoded:
