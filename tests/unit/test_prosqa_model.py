@@ -19,7 +19,9 @@ from cognition.latent.symbolic import Shape, SymbolicDecoder
 from cognition.latent.symbolic_data import DEEPEST, batch, pack, pool
 from cognition.latent.symbolic_scoring import Stopping, answers, score
 from cognition.latent.symbolic_training import Recipe, objective, train
+from cognition.latent.tasks import prosqa
 from cognition.latent.tasks.prosqa_graphs import GraphSampler
+from services.bench import prosqa as bench
 
 SMALL = Shape(symbols=40, width=32, mlp=64)
 SHIPPED = Path(__file__).parents[2] / "models" / "prosqa-latent"
@@ -78,7 +80,6 @@ def test_the_gradient_through_kept_rows_is_that_of_computing_all_anew(model):
 
 
 def test_training_steps_leave_nothing_behind(model):
-    prompt = objective(model, some(), 2, "hidden", np.random.default_rng(0))[1]
     losses, prompt = objective(model, some(), 2, "hidden", np.random.default_rng(0))
     sum(losses.values()).backward()
     assert all(one.grad_fn is None for pair in prompt.owed for one in pair)
@@ -140,15 +141,15 @@ def test_nothing_in_training_is_deeper_than_six_hops():
     assert made.depth.max() <= DEEPEST
 
 
-TINY = Recipe(shape=SMALL, graphs=400, validation=40, batch=16, steps=4, optimizer_steps=60)
+TINY = Recipe(shape=SMALL, graphs=400, validation=40, batch=16, steps=4, optimizer_steps=30)
 
 
 def test_the_loss_falls_in_a_short_training(tmp_path):
     run = TrainingRun.open(tmp_path / "run", TINY.to_json())
-    result = train(replace(TINY, optimizer_steps=200), run)
+    result = train(replace(TINY, optimizer_steps=150), run)
     rows = [row for row in run.metrics() if "reached" in row]
     assert result.finished
-    assert rows[-1]["reached"] < 0.9 * rows[0]["reached"]
+    assert rows[-1]["reached"] < 0.95 * rows[0]["reached"]
     assert (run.folder / "curriculum.svg").is_file()
     assert score(symbolic.load(result.model)[0], pack(graphs(20), 40), steps=4).thoughts == 4
 
@@ -164,7 +165,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
         @property
         def requested(self):
             After.looks += 1
-            return After.looks > 33
+            return After.looks > 17
 
         @requested.setter
         def requested(self, value):
@@ -189,3 +190,14 @@ def test_the_model_that_ships_is_as_good_as_its_card_says():
     early = score(model, pack(graphs(200, seed=5), model.shape.symbols), steps=steps, stopping=stopping)
     assert early.thoughts <= 0.7 * steps
     assert early.accuracy >= found.accuracy - 0.01
+
+
+@pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="the models are not in this checkout")
+def test_the_bench_tells_figures_and_controls_of_any_file_in_the_official_format(tmp_path):
+    rng = np.random.default_rng(1)
+    prosqa.write(tmp_path / "made.json", [prosqa.worded(graph, rng) for graph in graphs(20, seed=6)])
+    report = bench.run(tmp_path / "made.json", 0, fresh=8)
+    assert {"accuracy", "accuracy_balanced", "accuracy_hops_7_8", "adaptive_saved"} <= set(report.figures)
+    assert report.figures["accuracy"] >= 0.9
+    assert report.figures["shortcut_balanced"] <= 0.55
+    assert {"zero-thought", "untrained", "shortcut"} <= set(report.peers)
