@@ -39,6 +39,10 @@ class Task(Protocol):
         """All examples of a split."""
         ...
 
+    def __hash__(self) -> int:
+        """Examples are kept by task: a frozen dataclass is hashed by its settings, another task by itself."""
+        ...
+
     def correct(self, example: Example, generated: str) -> bool:
         """Whether a generated answer counts as right."""
         ...
