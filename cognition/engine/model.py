@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cognition.engine.architecture import DecoderConfig, Unsupported, described
 from cognition.engine.gguf import converted
-from cognition.engine.memory import Room, reserved
+from cognition.engine.memory import Room, reserved, stored_numbers
 from cognition.engine.precision import Precision, measured
 from cognition.engine.tokenizer import ChatTokenizer, FolderTokenizer, TransformersTokenizer
 from core.errors import FailedPrecondition, SapienceError
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
+_SMALL = 8_000_000
+"""Numbers of a model that is exact for nothing: in float32 it fits into a processor's cache."""
 _NO_LIMIT = 2**20
 """Context of a model that states none, in tokens."""
 
@@ -156,7 +158,7 @@ def load_model(
 ) -> DecoderModel | TransformersModel:
     """Loads a model: seconds, and once some 20 s for a GGUF file, so call it on a thread.
 
-    `precision` auto is bfloat16 on a GPU and the fastest, by a measurement that is kept, on a CPU; quantised, what a
+    `precision` auto is float32 for a small model, bfloat16 on a GPU, and the fastest, by a measurement that is kept, on a CPU; quantised, what a
     file holds in four bits stays so where that is faster (for few rows), beside bfloat16. `threads` are
     torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `slots`
     Thoughts compute at once, each of up to `context` rows; by default what a quarter of the free memory holds. `plain`
@@ -179,6 +181,8 @@ def load_model(
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
     torch.set_num_threads(threads)
+    if precision == "auto" and 0 < stored_numbers(folder) <= _SMALL:
+        precision = "float32"
     choice = None if place == "cuda" or precision == "float32" else measured(cache_dir)
     if precision == "auto":
         precision = "bfloat16" if choice is None else choice.precision(quantised=is_ours and plain)
