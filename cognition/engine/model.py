@@ -158,11 +158,11 @@ def load_model(
 ) -> DecoderModel | TransformersModel:
     """Loads a model: seconds, and once some 20 s for a GGUF file, so call it on a thread.
 
-    `precision` auto is float32 for a small model, bfloat16 on a GPU, and the fastest, by a measurement that is kept, on a CPU; quantised, what a
-    file holds in four bits stays so where that is faster (for few rows), beside bfloat16. `threads` are
-    torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have theirs. `slots`
-    Thoughts compute at once, each of up to `context` rows; by default what a quarter of the free memory holds. `plain`
-    False uses transformers even where the decoder would do, to compare the two.
+    `precision` auto is float32 for a small model, bfloat16 on a GPU, and the fastest on a CPU, by a measurement that
+    is kept; quantised, what a file holds in four bits stays so where that is faster (for few rows), beside bfloat16.
+    `threads` are torch's on a CPU, by default half the cores, so that the loop, the stores and the encoder have
+    theirs. `slots` Thoughts compute at once, each of up to `context` rows; by default what a quarter of the free memory
+    holds. `plain` False uses transformers even where the decoder would do, to compare the two.
 
     Raises what `core.models.locate` and `converted` raise, and FailedPrecondition (MODEL_LOAD_FAILED,
     MODEL_TOO_LARGE, DEVICE_UNAVAILABLE).
@@ -181,15 +181,15 @@ def load_model(
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
     torch.set_num_threads(threads)
-    if precision == "auto" and 0 < stored_numbers(folder) <= _SMALL:
-        precision = "float32"
-    choice = None if place == "cuda" or precision == "float32" else measured(cache_dir)
-    if precision == "auto":
-        precision = "bfloat16" if choice is None else choice.precision(quantised=is_ours and plain)
-    if place == "cuda" and precision == "quantised":
-        precision = "bfloat16"
     model: DecoderModel | TransformersModel
     try:
+        if precision == "auto" and 0 < stored_numbers(folder) <= _SMALL:
+            precision = "float32"
+        choice = None if place == "cuda" or precision == "float32" else measured(cache_dir)
+        if precision == "auto":
+            precision = "bfloat16" if choice is None else choice.precision(quantised=is_ours and plain)
+        if place == "cuda" and precision == "quantised":
+            precision = "bfloat16"
         config = _decoder_config(folder) if plain else None
         if config is not None:
             room = reserved(folder, config, precision, place, slots, context)
