@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 PREFILL_CHUNK = 256
 """Rows of one prompt computed in a step, beside those who think and speak."""
+_SHORT = 2000
+"""Characters of a text that is read where it is asked for."""
 _HAND_OVER_S = 0.004
 """Steps of small models are shorter than that; what they bring is handed over together, since waking a loop costs as
 much as such a step. Ends, and whatever comes after a pause, are never kept back."""
@@ -121,11 +123,13 @@ class Engine(LanguageModel):
         mailbox = Mailbox(request.deadline_s)
         self._enter()
         try:
-            # Reading a long text takes a while, which the loop does not have.
-            thought = await asyncio.to_thread(self._admission.thought, request, mailbox)
+            if _is_short(request):
+                thought = self._admission.thought(request, mailbox)
+            else:  # reading takes a while, which the loop does not have
+                thought = await asyncio.to_thread(self._admission.thought, request, mailbox)
             self._submit(thought)
         except BaseException:
-            self._leave()
+            self._leave(None)
             raise
         try:
             while True:
@@ -137,6 +141,8 @@ class Engine(LanguageModel):
                     return
         finally:
             mailbox.cancelled.set()
+            # Whoever asks next is not to be refused for one that is leaving, however long its last step takes.
+            self._leave(thought)
 
     def count_tokens(self, prompt: Prompt) -> int:
         """See LanguageModel. Takes the calling thread some microseconds for each word."""
@@ -170,9 +176,13 @@ class Engine(LanguageModel):
                 )
             self._live += 1
 
-    def _leave(self) -> None:
+    def _leave(self, thought: Thought | None) -> None:
+        """Gives a place back: once for each Thought, whether its caller leaves first or it ends first."""
         with self._wake:
-            self._live -= 1
+            if thought is None or thought.counted:
+                self._live -= 1
+            if thought is not None:
+                thought.counted = False
 
     def _submit(self, thought: Thought) -> None:
         with self._wake:
@@ -349,7 +359,7 @@ class Engine(LanguageModel):
         for some in (self._running, self._waiting):
             if thought in some:
                 some.remove(thought)
-        self._leave()
+        self._leave(thought)
 
     def _tell(self, thought: Thought, outcome: Outcome) -> None:
         self._outbox.append((thought.mailbox, outcome))
@@ -360,6 +370,11 @@ class Engine(LanguageModel):
         if self._outbox and (self._urgent or now - self._flushed >= _HAND_OVER_S):
             deliver(self._outbox)
             self._outbox, self._urgent, self._flushed = [], False, now
+
+
+def _is_short(request: Request) -> bool:
+    """Whether a request is read in less than a millisecond: then those who ask first are served first."""
+    return isinstance(request.prompt, str) and len(request.prompt) <= _SHORT and request.constraint is None
 
 
 def _entries(thoughts: Sequence[Thought]) -> list[Entry]:

@@ -134,6 +134,8 @@ class Thought:
     """Whether the next row depends on a token that was not read yet."""
     matcher: Matcher | None = None
     ended: bool = False
+    counted: bool = True
+    """Whether it takes one of the places that an engine has, for those that compute and those that wait."""
     reused: int = 0
     started: float | None = None
     prefilled: float | None = None

@@ -70,7 +70,9 @@ def test_a_bench_is_run_by_its_name(monkeypatch, capsys, tmp_path, as_json):
 
 
 def test_a_bench_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(InvalidArgument, match="no bench 'wild'; one of bitemporal, dream, forget, kill, ") as caught:
+    with pytest.raises(
+        InvalidArgument, match="no bench 'wild'; one of bitemporal, dream, engine, forget, kill, "
+    ) as caught:
         run_named("wild", as_json=True, seed=0, data=None, seconds=1.0)
     assert caught.value.field == "name"
 
