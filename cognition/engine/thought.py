@@ -219,7 +219,12 @@ class Thought:
         """Rows that can be computed now."""
         if self.held or self.ended:
             return 0
-        return (self.firm if self._in_rounds and self.computed < self.firm else len(self.rows)) - self.computed
+        if self._in_rounds:
+            return (self.firm if self.computed < self.firm else len(self.rows)) - self.computed
+        # The last row goes by itself, as it does where all before it is in the cache already: formats of matrices
+        # differ with the number of rows, and what is drawn is not to differ with what was asked before.
+        left = len(self.rows) - self.computed
+        return left - 1 if left > 1 else left
 
     @property
     def firm(self) -> int:

@@ -33,6 +33,7 @@ from services.assembly import open_index, open_record
 from services.memory.perceiving import RemoteEncoder
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models
+from services.reasoning.thoughts import Thoughts
 from services.reasoning.traces import Traces
 from services.runtime.client import Link
 from services.runtime.settings import Settings, load
@@ -138,7 +139,9 @@ async def test_a_question_with_a_service_down_names_it(missing: str, daemon: Any
         cycle = Cycle(RemotePerceiver(link("perception")), RemoteMemory(link("memory")))
         models = Models("wheel:null", lambda _: NullLanguageModel())
         traces = Traces(None, 10)
-        return [reasoning.service(reasoning.Reasoning(cycle, models, traces, clock, RandomIds(clock)))]
+        return [
+            reasoning.service(reasoning.Reasoning(cycle, models, traces, Thoughts(None, 10), clock, RandomIds(clock)))
+        ]
 
     async with serving(tmp_path, make) as served:
         stub = reasoning_pb2_grpc.ReasoningServiceStub(served.channel)
