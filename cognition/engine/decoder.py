@@ -36,7 +36,7 @@ from torch.nn.functional import (
 
 from cognition.engine.architecture import DecoderConfig
 from cognition.engine.cache import KeyValueCache
-from cognition.engine.native import HEAD_SIZES
+from cognition.engine.native import MOST_HEAD_SIZE, CompiledLayer, LayerParts, Native, Scale
 from cognition.engine.products import Formats, Product, product
 
 _CALL_BYTES = 200_000
@@ -144,7 +144,15 @@ class Decoder:
                     del weights[name]
         self.projection = _Projection(weights) if config.projection else None
         native = formats.native if formats is not None and self.device.type == "cpu" else None
-        self._native = native if config.head_size in HEAD_SIZES else None
+        self._native = native if config.head_size <= MOST_HEAD_SIZE else None
+        self._compiled: list[CompiledLayer] = []
+        """The layers for few rows; empty where they cannot be had."""
+        if self._native is not None:
+            compiled = [layer.compiled(self._native, config) for layer in self._layers]
+            self._compiled = [one for one in compiled if one is not None]
+            if len(self._compiled) < config.layers:
+                self._compiled = []
+        self._few = min((one.most_rows for one in self._compiled), default=0)
         self.halt = (weights["halt.weight"].float(), weights["halt.bias"].float()) if config.halt else None
         self.nbytes = self.embedding.nbytes + sum(layer.nbytes for layer in self._layers)
         if not (config.tied and self._head.holds(self.embedding)):
@@ -180,6 +188,7 @@ class Decoder:
         if self._position is not None:
             hidden = hidden + embedding(batch.positions, self._position)
         rotation = self._rotation(batch.positions)
+        few = len(inputs) <= self._few and not batch.longer
         entered = hidden
         first = self.config.recurrence.first if self.config.recurrence else -1
         for number, place, inject in self.config.order(depth):
@@ -188,6 +197,10 @@ class Decoder:
                 hidden = hidden + entered
             elif number == first and place == first:
                 entered = hidden
+            if few:
+                stored = cache.layers[place]
+                hidden = self._compiled[number](hidden, stored, batch.slots, batch.lengths, rotation)
+                continue
             hidden = hidden + self._attend(layer, place, layer.attention_norm(hidden), rotation, batch, cache)
             hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
         return self._norm(hidden if select is None else hidden.index_select(0, select))
@@ -245,6 +258,11 @@ class _Norm:
         self._bias = None if bias is None else bias.float()
         self._rms, self._epsilon = config.rms, config.epsilon
 
+    @property
+    def scale(self) -> Scale:
+        """As a compiled layer reads it."""
+        return Scale(self._weight, self._bias)
+
     def __call__(self, inputs: Tensor) -> Tensor:
         if self._rms:
             return rms_norm(inputs, (inputs.shape[-1],), self._weight, self._epsilon)
@@ -267,6 +285,30 @@ class _Layer:
         products = (self.qkv, self.output, self._up, self._down)
         self.nbytes = sum(one.nbytes for one in products)
         self.row_bytes = sum(one.row_bytes for one in products)
+
+    def compiled(self, native: Native, config: DecoderConfig) -> CompiledLayer | None:
+        """The same in one call for few rows; None where one of its products cannot be read so."""
+        qkv, output, up, down = self.qkv.matrix, self.output.matrix, self._up.matrix, self._down.matrix
+        if qkv is None or output is None or up is None or down is None:
+            return None
+        return native.layer(
+            LayerParts(
+                attention_norm=self.attention_norm.scale,
+                mlp_norm=self.mlp_norm.scale,
+                query_norm=None if self.query_norm is None else self.query_norm.scale,
+                key_norm=None if self.key_norm is None else self.key_norm.scale,
+                qkv=qkv,
+                output=output,
+                up=up,
+                down=down,
+                heads=config.heads,
+                key_heads=config.key_heads,
+                head_size=config.head_size,
+                gated=config.gated,
+                rms=config.rms,
+                epsilon=config.epsilon,
+            )
+        )
 
     def mlp(self, normed: Tensor) -> Tensor:
         if not self._gated:

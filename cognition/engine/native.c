@@ -1,4 +1,4 @@
-/* The two inner loops of decoding that torch has no good kernel for; see native.py.
+/* The inner loops of decoding that torch has no good kernel for; see native.py.
 
    Plain C with the compiler's own vectors where they do, and VNNI's byte products where they decide. Built for the
    processor it runs on. Every function returns 0, or 1 for sizes that it does not take. */
@@ -79,7 +79,8 @@ HEAD(head_half, uint16_t, widened)
 #define SIZE(HEAD, GROUPED)                                                                                           \
     if (size == 64) HEAD(query, keys, values, length, GROUPED, 64, scale, scores, out);                               \
     else if (size == 128) HEAD(query, keys, values, length, GROUPED, 128, scale, scores, out);                        \
-    else HEAD(query, keys, values, length, GROUPED, 32, scale, scores, out);
+    else if (size == 32) HEAD(query, keys, values, length, GROUPED, 32, scale, scores, out);                          \
+    else HEAD(query, keys, values, length, GROUPED, size, scale, scores, out);
 #define BY_SIZE(NAME, HEAD, TYPE)                                                                                     \
     static void NAME(const float *query, const TYPE *keys, const TYPE *values, int64_t length, int64_t grouped,       \
                      int64_t size, float scale, float *scores, float *out) {                                          \
@@ -96,7 +97,7 @@ BY_SIZE(rows_half, head_half, uint16_t)
 int attend(const float *query, const void *keys, const void *values, int half, const int64_t *slots,
            const int64_t *lengths, int64_t count, int64_t heads, int64_t grouped, int64_t capacity, int64_t size,
            float scale, float *out, int threads) {
-    if (size != 32 && size != 64 && size != 128) return 1;
+    if (size > MOST_SIZE) return 1;
     int failed = 0;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int64_t task = 0; task < count * heads; task++) {
@@ -241,3 +242,209 @@ int multiply(const float *rows, int64_t count, const uint8_t *numbers, const uin
     return 1;
 }
 #endif
+
+/* A layer for a few rows, each of another sequence, from one call. */
+
+typedef float lanes __attribute__((vector_size(64), aligned(4)));
+#define WIDTH 16 /* numbers of `lanes` */
+#define ROWS_AT_ONCE 4
+#define AHEAD 512 /* numbers of a row of weights that are asked for before they are needed */
+
+/* A matrix [outputs, inputs] with its bias, or none: float32 where `bits` is 32, else laid out as `multiply` reads it. */
+typedef struct {
+    const void *numbers;
+    const uint16_t *steps, *leasts;
+    const float *bias;
+    int64_t outputs, inputs, bits;
+} matrix;
+
+/* A layer norm, or an RMS norm, which has no bias. No weight means none at all. */
+typedef struct {
+    const float *weight, *bias;
+} norm;
+
+/* As the decoder has it; the same in all layers but for the pointers. */
+typedef struct {
+    norm attention_norm, mlp_norm, query_norm, key_norm;
+    matrix qkv, output, up, down;
+    int64_t heads, key_heads, size, gated, rms;
+    double epsilon;
+} layer;
+
+/* out[r, o] = rows[r] . weights[o] + bias[o] for few r and o, constants where this is inlined. */
+static inline __attribute__((always_inline)) void dots(const float *rows, const float *weights, const float *bias,
+                                                       int64_t inputs, const int count, const int some, float *out,
+                                                       int64_t outputs) {
+    lanes sums[ROWS_AT_ONCE * 8];
+    for (int i = 0; i < count * some; i++) sums[i] = (lanes){0};
+    int64_t at = 0;
+    for (; at + WIDTH <= inputs; at += WIDTH) {
+        lanes weight[8];
+        for (int o = 0; o < some; o++) {
+            weight[o] = *(const lanes *)(weights + o * inputs + at);
+            __builtin_prefetch(weights + o * inputs + at + AHEAD);
+        }
+        for (int r = 0; r < count; r++) {
+            lanes x = *(const lanes *)(rows + r * inputs + at);
+            for (int o = 0; o < some; o++) sums[r * some + o] += x * weight[o];
+        }
+    }
+    for (int r = 0; r < count; r++)
+        for (int o = 0; o < some; o++) {
+            float sum = bias ? bias[o] : 0.0f;
+            for (int i = 0; i < WIDTH; i++) sum += sums[r * some + o][i];
+            for (int64_t i = at; i < inputs; i++) sum += rows[r * inputs + i] * weights[o * inputs + i];
+            out[r * outputs + o] = sum;
+        }
+}
+
+static void dots_of(const float *rows, const float *weights, const float *bias, int64_t inputs, int64_t count,
+                    int64_t some, float *out, int64_t outputs) {
+    while (count > 0) {
+        int64_t now = count >= 4 ? 4 : count >= 2 ? 2 : 1;
+        if (some == 4) {
+            if (now == 4) dots(rows, weights, bias, inputs, 4, 4, out, outputs);
+            else if (now == 2) dots(rows, weights, bias, inputs, 2, 4, out, outputs);
+            else dots(rows, weights, bias, inputs, 1, 4, out, outputs);
+        } else {
+            for (int64_t o = 0; o < some; o++)
+                for (int64_t r = 0; r < now; r++)
+                    dots(rows + r * inputs, weights + o * inputs, bias ? bias + o : 0, inputs, 1, 1,
+                         out + r * outputs + o, outputs);
+        }
+        rows += now * inputs;
+        out += now * outputs;
+        count -= now;
+    }
+}
+
+/* Rows [count, inputs] times a matrix, transposed, plus its bias: out [count, outputs]. */
+static int product(const matrix *m, const float *rows, int64_t count, float *out, int threads) {
+    if (m->bits != 32) {
+        int failed = multiply(rows, count, m->numbers, m->steps, m->leasts, m->outputs, m->inputs / GROUP, m->bits,
+                              out, threads);
+        if (m->bias)
+            for (int64_t r = 0; r < count; r++)
+                for (int64_t o = 0; o < m->outputs; o++) out[r * m->outputs + o] += m->bias[o];
+        return failed;
+    }
+    const float *weights = m->numbers;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t o = 0; o < m->outputs; o += 4) {
+        int64_t some = m->outputs - o < 4 ? m->outputs - o : 4;
+        dots_of(rows, weights + o * m->inputs, m->bias ? m->bias + o : 0, m->inputs, count, some, out + o, m->outputs);
+    }
+    return 0;
+}
+
+static void normed(const norm *n, const float *x, int64_t size, int rms, float epsilon, float *out) {
+    float mean = 0.0f, squares = 0.0f;
+    if (!rms) {
+        for (int64_t i = 0; i < size; i++) mean += x[i];
+        mean /= (float)size;
+    }
+    for (int64_t i = 0; i < size; i++) squares += (x[i] - mean) * (x[i] - mean);
+    float scale = 1.0f / sqrtf(squares / (float)size + epsilon);
+    if (n->bias)
+        for (int64_t i = 0; i < size; i++) out[i] = (x[i] - mean) * scale * n->weight[i] + n->bias[i];
+    else
+        for (int64_t i = 0; i < size; i++) out[i] = (x[i] - mean) * scale * n->weight[i];
+}
+
+/* 1 / (1 + e^-x), as exact below 0 as above. */
+static inline float logistic(float x) {
+    float e = exponential(-fabsf(x));
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+/* To bfloat16, to the nearest and of two as near to the even one; a NaN stays one. */
+static inline uint16_t halved(float x) {
+    union { float value; uint32_t bits; } wide = {x};
+    if (x != x) return 0x7fc0;
+    return (uint16_t)((wide.bits + 0x7fff + ((wide.bits >> 16) & 1)) >> 16);
+}
+
+/* One head turned: cosine and sine are [size], the sine's first half negative; `cosine` 0 copies. */
+static inline void turned(const float *x, const float *cosine, const float *sine, int64_t size, float *out) {
+    int64_t half = size / 2;
+    if (!cosine) {
+        memcpy(out, x, sizeof(float) * size);
+        return;
+    }
+    for (int64_t i = 0; i < half; i++) {
+        out[i] = x[i] * cosine[i] + x[i + half] * sine[i];
+        out[i + half] = x[i + half] * cosine[i + half] + x[i] * sine[i + half];
+    }
+}
+
+/* Rows [count, width], each of another slot, through a layer to `hidden` [count, width]. keys and values: [slots, key
+   heads, capacity, size], bfloat16 where `half`; row i is written at lengths[i] - 1 and sees lengths[i]. cosine and
+   sine: [count, size], or 0. */
+int pass_layer(const layer *l, const float *rows, int64_t count, float *hidden, void *keys, void *values, int half,
+               int64_t capacity, const int64_t *slots, const int64_t *lengths, const float *cosine, const float *sine,
+               int threads) {
+    int64_t width = l->qkv.inputs, size = l->size, heads = l->heads, key_heads = l->key_heads;
+    int64_t mixed = l->qkv.outputs, inner = l->up.outputs, wide = heads * size;
+    if (mixed != (heads + 2 * key_heads) * size || heads % key_heads || size > MOST_SIZE) return 1;
+    int64_t most = mixed > inner ? mixed : inner, least = wide > width ? wide : width;
+    float *first = malloc(sizeof(float) * count * (most + 2 * least)), *second, *third;
+    if (!first) return 1;
+    second = first + count * most;
+    third = second + count * least;
+    int failed = 0;
+    float epsilon = (float)l->epsilon;
+    memcpy(hidden, rows, sizeof(float) * count * width);
+
+    for (int64_t r = 0; r < count; r++)
+        normed(&l->attention_norm, hidden + r * width, width, l->rms, epsilon, third + r * width);
+    failed |= product(&l->qkv, third, count, first, threads);
+    for (int64_t r = 0; r < count; r++) {
+        const float *c = cosine ? cosine + r * size : 0, *s = sine ? sine + r * size : 0;
+        float *from = first + r * mixed, kept[MOST_SIZE];
+        for (int64_t h = 0; h < heads + key_heads; h++) {
+            const norm *n = h < heads ? &l->query_norm : &l->key_norm;
+            float *head = from + h * size;
+            if (n->weight) normed(n, head, size, 1, epsilon, head);
+            if (c) {
+                turned(head, c, s, size, kept);
+                memcpy(head, kept, sizeof(float) * size);
+            }
+        }
+        memcpy(second + r * wide, from, sizeof(float) * wide);
+        for (int64_t h = 0; h < key_heads; h++) {
+            int64_t to = ((slots[r] * key_heads + h) * capacity + lengths[r] - 1) * size;
+            const float *key = from + wide + h * size, *value = from + (heads + key_heads + h) * size;
+            if (half)
+                for (int64_t i = 0; i < size; i++) {
+                    ((uint16_t *)keys)[to + i] = halved(key[i]);
+                    ((uint16_t *)values)[to + i] = halved(value[i]);
+                }
+            else {
+                memcpy((float *)keys + to, key, sizeof(float) * size);
+                memcpy((float *)values + to, value, sizeof(float) * size);
+            }
+        }
+    }
+    failed |= attend(second, keys, values, half, slots, lengths, count, key_heads, heads / key_heads, capacity,
+                     size, 1.0f / sqrtf((float)size), third, threads);
+    failed |= product(&l->output, third, count, second, threads);
+    for (int64_t i = 0; i < count * width; i++) hidden[i] += second[i];
+
+    for (int64_t r = 0; r < count; r++)
+        normed(&l->mlp_norm, hidden + r * width, width, l->rms, epsilon, third + r * width);
+    failed |= product(&l->up, third, count, first, threads);
+    int64_t between = l->gated ? inner / 2 : inner;
+    for (int64_t r = 0; r < count; r++) {
+        /* Row by row and packed: no row is written over before it was read. */
+        float *x = first + r * inner, *out = first + r * between;
+        if (l->gated)
+            for (int64_t i = 0; i < between; i++) out[i] = x[i] * logistic(x[i]) * x[between + i];
+        else /* GELU by its tanh: x / 2 * (1 + tanh u) = x * logistic(2 u) */
+            for (int64_t i = 0; i < between; i++)
+                out[i] = x[i] * logistic(1.5957691216f * (x[i] + 0.044715f * x[i] * x[i] * x[i]));
+    }
+    failed |= product(&l->down, first, count, second, threads);
+    for (int64_t i = 0; i < count * width; i++) hidden[i] += second[i];
+    free(first);
+    return failed;
+}

@@ -1,7 +1,8 @@
-"""Two inner loops of decoding in C, where a compiler is at hand: an option, never a need.
+"""Inner loops of decoding in C, where a compiler is at hand: an option, never a need.
 
 torch has no kernel for one row each of many sequences of different lengths, nor for a few rows times a matrix of four
-bits in whole numbers; its nearest ones took 1.7 to 5 times as long, measured in turns on one processor. So
+bits in whole numbers; its nearest ones took 1.7 to 5 times as long, measured in turns on one processor. Nor has it one
+for a whole layer, whose dozen calls take longer than their arithmetic where a model is small and its rows are few. So
 `native.c` is compiled once, in two seconds, for the processor it runs on, and kept in the cache; without a compiler,
 or where what it computes does not agree with torch, `load` gives None, and torch computes.
 
@@ -27,13 +28,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
 from cognition.engine.processor import processor
 
 logger = logging.getLogger(__name__)
 
-HEAD_SIZES = (32, 64, 128)
+MOST_HEAD_SIZE = 128
 GROUP = 32
 _LANES = 16
 """Outputs of a block."""
@@ -82,6 +83,129 @@ def blocks(numbers: Tensor, step: Tensor, least: Tensor, bits: int) -> Blocks:
     return Blocks(by_vector.contiguous(), by_block(step), by_block(least), outputs, inputs // GROUP, bits)
 
 
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix with its bias, as a compiled layer reads it: a float32 tensor, shape [outputs, inputs], or blocks."""
+
+    held: Tensor | Blocks
+    bias: Tensor | None
+    most_rows: int
+    """For more rows, other ways to multiply are faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a norm multiplies with and adds, float32, shape [size]."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerParts:
+    """What a layer of a decoder is made of; see `cognition.engine.decoder`."""
+
+    attention_norm: Scale
+    mlp_norm: Scale
+    query_norm: Scale | None
+    key_norm: Scale | None
+    qkv: Matrix
+    output: Matrix
+    up: Matrix
+    down: Matrix
+    heads: int
+    key_heads: int
+    head_size: int
+    gated: bool
+    rms: bool
+    epsilon: float
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        ("numbers", ctypes.c_void_p),
+        ("steps", ctypes.c_void_p),
+        ("leasts", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("bits", ctypes.c_int64),
+    )
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, _Norm) for name in ("attention_norm", "mlp_norm", "query_norm", "key_norm")),
+        *((name, _Matrix) for name in ("qkv", "output", "up", "down")),
+        *((name, ctypes.c_int64) for name in ("heads", "key_heads", "size", "gated", "rms")),
+        ("epsilon", ctypes.c_double),
+    )
+
+
+class CompiledLayer:
+    """A layer for up to `most_rows` rows, each of another slot. Keeps the tensors that it is made of."""
+
+    def __init__(self, function: Any, parts: LayerParts) -> None:
+        self.most_rows = min(one.most_rows for one in (parts.qkv, parts.output, parts.up, parts.down))
+        self._function, self._parts = function, parts
+        self._layer = _Layer(
+            *(_norm(one) for one in (parts.attention_norm, parts.mlp_norm, parts.query_norm, parts.key_norm)),
+            *(_matrix(one) for one in (parts.qkv, parts.output, parts.up, parts.down)),
+            parts.heads,
+            parts.key_heads,
+            parts.head_size,
+            parts.gated,
+            parts.rms,
+            parts.epsilon,
+        )
+        self._address = ctypes.addressof(self._layer)
+
+    def __call__(
+        self,
+        hidden: Tensor,
+        stored: Tensor,
+        slots: Tensor,
+        lengths: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Passes hidden [n, width] float32 through the layer and adds its keys and values to the cache.
+
+        `stored`, `slots` and `lengths` are as in `Native.attend`; row i goes to lengths[i] - 1. `rotation` is a cosine
+        and a signed sine, [n, 1, head size] each.
+        """
+        hidden = hidden.contiguous()
+        out = torch.empty_like(hidden)
+        half, capacity = stored.dtype == torch.bfloat16, stored.shape[3]
+        keys = stored.data_ptr()
+        values = keys + stored.stride(0) * stored.element_size()
+        cosine, sine = (one.data_ptr() for one in rotation) if rotation is not None else (None, None)
+        failed = self._function(
+            self._address, hidden.data_ptr(), len(hidden), out.data_ptr(), keys, values, half, capacity,
+            slots.data_ptr(), lengths.data_ptr(), cosine, sine, torch.get_num_threads(),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"a layer of {len(hidden)} rows could not be computed")
+        return out
+
+
+def _norm(scale: Scale | None) -> _Norm:
+    if scale is None:
+        return _Norm(None, None)
+    return _Norm(scale.weight.data_ptr(), None if scale.bias is None else scale.bias.data_ptr())
+
+
+def _matrix(matrix: Matrix) -> _Matrix:
+    held, bias = matrix.held, None if matrix.bias is None else matrix.bias.data_ptr()
+    if isinstance(held, Tensor):
+        return _Matrix(held.data_ptr(), None, None, bias, *held.shape, 32)
+    addresses = (one.data_ptr() for one in (held.numbers, held.steps, held.leasts))
+    return _Matrix(*addresses, bias, held.outputs, held.groups * GROUP, held.bits)
+
+
 class Native:
     """The compiled functions. Inputs are on the CPU."""
 
@@ -96,6 +220,11 @@ class Native:
         ]  # fmt: skip
         self._multiply: Any = self._library.multiply
         self._multiply.argtypes = [address, size, address, address, address, size, size, number, address, number]
+        self._pass: Any = self._library.pass_layer
+        self._pass.argtypes = [
+            address, address, size, address, address, address, number, size, address, address, address, address,
+            number,
+        ]  # fmt: skip
         self.products = bool(self._library.has_products())
         """Whether `multiply` works on this processor."""
 
@@ -116,6 +245,10 @@ class Native:
         if failed:
             raise MemoryError(f"attention of heads of {head_size} over {stored.shape[3]} rows could not be computed")
         return out
+
+    def layer(self, parts: LayerParts) -> CompiledLayer:
+        """A layer in one call for few rows. Its tensors are contiguous, and must not change."""
+        return CompiledLayer(self._pass, parts)
 
     def multiply(self, rows: Tensor, matrix: Blocks) -> Tensor:
         """Rows [n, inputs] float32 times the matrix, transposed: [n, outputs] float32."""
@@ -183,6 +316,8 @@ def _agrees(native: Native) -> bool:
         theirs = scaled_dot_product_attention(query[row : row + 1], keys[None], values[None])
         if not torch.allclose(ours[row], theirs[0], atol=_AGREES):
             return False
+    if not _layer_agrees(native, made):
+        return False
     if not native.products:
         return True
     numbers = torch.randint(0, 16, (32, 64), generator=made)
@@ -192,4 +327,25 @@ def _agrees(native: Native) -> bool:
     rows[:, ::32] = 127.0
     return torch.allclose(
         native.multiply(rows, blocks(numbers, step, least, 4)), linear(rows, numbers * 0.0625 - 0.5), atol=1e-2
+    )
+
+
+def _layer_agrees(native: Native, made: torch.Generator) -> bool:
+    """A layer without rotation, its first row of a sequence: attention then gives the row's own value."""
+    width, rows = 32, torch.randn(3, 32, generator=made)
+    weights = [torch.randn(*shape, generator=made) / 6 for shape in ((96, 32), (32, 32), (64, 32), (32, 64))]
+    biases = [torch.randn(len(weight), generator=made) for weight in weights]
+    qkv, output, up, down = (Matrix(*pair, 4) for pair in zip(weights, biases, strict=True))
+    scale = Scale(torch.randn(width, generator=made), torch.randn(width, generator=made))
+    parts = LayerParts(
+        scale, scale, None, None, qkv, output, up, down, 1, 1, width, gated=False, rms=False, epsilon=1e-5
+    )
+    stored, ones = torch.zeros(2, 3, 1, 4, width), torch.ones(3, dtype=torch.int64)
+    ours = native.layer(parts)(rows, stored, torch.tensor([2, 0, 1]), ones, None)
+    values = linear(layer_norm(rows, (width,), scale.weight, scale.bias), weights[0], biases[0])[:, 2 * width :]
+    middle = rows + linear(values, weights[1], biases[1])
+    inner = linear(layer_norm(middle, (width,), scale.weight, scale.bias), weights[2], biases[2])
+    theirs = middle + linear(gelu(inner, approximate="tanh"), weights[3], biases[3])
+    return torch.allclose(ours, theirs, atol=_AGREES) and torch.allclose(
+        stored[1, [2, 0, 1], 0, 0], values, atol=_AGREES
     )

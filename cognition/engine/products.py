@@ -22,15 +22,16 @@ nor does it quantise a matrix that came in full.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from cognition.engine.native import GROUP, Blocks, Native, blocks
+from cognition.engine.native import GROUP, Blocks, Matrix, Native, blocks
 
 Format = Literal["float32", "bfloat16", "int8", "int4"]
 
@@ -38,6 +39,8 @@ _PROBED = 16
 """Rows that show whether it is worth looking at all of a matrix."""
 _EXACT = 1e-3
 """How far from the grid a weight may lie, in steps of it: float32's rounding, and no more."""
+_FEW_PLAIN = 4
+"""Rows up to which a compiled layer is faster in float32 than torch's products, which use each weight more often."""
 _BLOCK = 16
 """Outputs that the kernels for few bits compute together: they take multiples of it."""
 
@@ -80,6 +83,11 @@ class Product(ABC):
     def row_bytes(self) -> int:
         """What is read of it for a single row."""
         return self.nbytes
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """As a compiled layer reads it; None where it cannot."""
+        return None
 
     def holds(self, weight: Tensor) -> bool:
         """Whether it keeps this very tensor, and so takes no memory of its own for it."""
@@ -161,6 +169,13 @@ class _Plain(Product):
     def __call__(self, rows: Tensor) -> Tensor:
         return linear(rows.to(self._weight.dtype), self._weight, self._bias).float()
 
+    @property
+    def matrix(self) -> Matrix | None:
+        """See Product."""
+        weight = self._weight
+        readable = weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous()
+        return Matrix(weight, self._bias, _FEW_PLAIN) if readable else None
+
     def holds(self, weight: Tensor) -> bool:
         """See Product."""
         return weight.data_ptr() == self._weight.data_ptr()
@@ -230,12 +245,17 @@ class _Native(Product):
         self.outputs, self.inputs = matrix.outputs, matrix.groups * GROUP
         self.nbytes = matrix.nbytes
         self.formats = ("int4" if matrix.bits == 4 else "int8",)
-        self._matrix, self._multiply = matrix, native.multiply
+        self._blocks, self._multiply = matrix, native.multiply
         self._bias = None if bias is None else bias.float()
 
     def __call__(self, rows: Tensor) -> Tensor:
-        result = self._multiply(rows, self._matrix)
+        result = self._multiply(rows, self._blocks)
         return result if self._bias is None else result.add_(self._bias)
+
+    @property
+    def matrix(self) -> Matrix:
+        """See Product."""
+        return Matrix(self._blocks, self._bias, sys.maxsize)
 
 
 class _Either(Product):
@@ -251,6 +271,12 @@ class _Either(Product):
     def row_bytes(self) -> int:
         """See Product."""
         return self._few.row_bytes
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """See Product."""
+        few = self._few.matrix
+        return None if few is None else replace(few, most_rows=min(few.most_rows, self._few_rows))
 
     def __call__(self, rows: Tensor) -> Tensor:
         return self._few(rows) if len(rows) <= self._few_rows else self._many(rows)

@@ -8,25 +8,41 @@ torch = pytest.importorskip("torch")
 
 from tiny_models import tiny_config, tiny_modules  # noqa: E402
 
-from cognition.engine import weights  # noqa: E402
+from cognition.engine import native, weights  # noqa: E402
 from cognition.engine.architecture import Unsupported, described  # noqa: E402
 from cognition.engine.cache import KeyValueCache, Slots  # noqa: E402
 from cognition.engine.decoder import Batch, Chunk, Decoder  # noqa: E402
+from cognition.engine.products import Formats  # noqa: E402
 
 MODULES = tiny_modules()
 
 
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    return native.load(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module", params=["torch", "compiled"])
+def formats(request, kernels):
+    """None for torch alone, or with what is compiled."""
+    if request.param == "torch":
+        return None
+    if kernels is None:
+        pytest.skip("no C compiler is here")
+    return Formats(native=kernels)
+
+
 @pytest.fixture(scope="module", params=MODULES)
-def pair(request, tmp_path_factory):
+def pair(request, formats, tmp_path_factory):
     """A module of transformers, and the decoder that was read from its checkpoint."""
     module, folder = MODULES[request.param], tmp_path_factory.mktemp("model")
     module.save_pretrained(folder)
     config = described(json.loads((folder / "config.json").read_text()))
-    return module, Decoder(config, weights.read(folder, config, lambda tensor: tensor))
+    return module, Decoder(config, weights.read(folder, config, lambda tensor: tensor), formats)
 
 
 def close(ours, theirs) -> None:
-    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()
