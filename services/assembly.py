@@ -90,25 +90,34 @@ def open_index(settings: Settings) -> Index:
 
 
 def _perception(settings: Settings, links: Links) -> Service:
+    from sapience.v1 import concept_pb2
+
+    from perception.encoders.base import Encoder
     from perception.encoders.sentence import SentenceEncoder
+    from perception.rerankers.base import Reranker
     from services import perception
+    from services.perception.hosting import Hosted
 
     address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
     threads = settings.threads or None
-    load = partial(SentenceEncoder, address, device=settings.device, threads=threads)
-    reranker = None
+    encoder: Hosted[Encoder] = Hosted(
+        concept_pb2.MODEL_KIND_ENCODER,
+        settings.encoder,
+        partial(SentenceEncoder, address, device=settings.device, threads=threads),
+        Worker("encoder", max_waiting=256),
+    )
+    reranker: Hosted[Reranker] | None = None
     if settings.reranker:
         from perception.rerankers.cross_encoder import CrossEncoderReranker
 
         named = ModelAddress.parse(settings.reranker, field="SAPIENCE_RERANKER")
-        reranker = (
+        reranker = Hosted(
+            concept_pb2.MODEL_KIND_RERANKER,
             settings.reranker,
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    return perception.service(
-        perception.Perception(settings.encoder, load, Worker("encoder", max_waiting=256), reranker)
-    )
+    return perception.service(perception.Perception(perception.Models([encoder], reranker)))
 
 
 def _memory(settings: Settings, links: Links) -> Service:

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pydantic import SecretStr
+from sapience.v1 import concept_pb2
 from sapience.v1.concept_pb2 import Tensor
 
 from cognition.cycle import SUPPORT_METHOD, Cycle, Timer
@@ -38,9 +39,11 @@ from core.models import ModelAddress
 from core.nouns import Concept, Episode, Namespace, OutboxEntry, Source, Space, Span
 from memory.fusion import Contribution
 from memory.recall import RecallHit, RecallQuery, RecallResult
+from perception.encoders.base import Encoder
 from services import memory, perception, reasoning
 from services.assembly import Links
 from services.memory.perceiving import RemoteEncoder
+from services.perception.hosting import Hosted
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models
 from services.reasoning.thoughts import Thoughts
@@ -157,8 +160,9 @@ async def serve(pipe: Connection, token: str) -> None:
     clock = SystemClock()
     record: Any = NullRecord()
     index: Any = NullIndex()
+    encoder: Hosted[Encoder] = Hosted(concept_pb2.MODEL_KIND_ENCODER, "null", perception.NullEncoder, Worker("encoder"))
     services = [
-        perception.service(perception.Perception("null", perception.NullEncoder, Worker("encoder"))),
+        perception.service(perception.Perception(perception.Models([encoder]))),
         memory.service(
             memory.Memory(
                 record, index, RemoteEncoder(links.to("perception")), clock, timezone=None, recall=NullRecall()

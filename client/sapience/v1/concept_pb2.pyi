@@ -297,6 +297,14 @@ class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.V
     """Text to text."""
     MODEL_KIND_RERANKER: _ModelKind.ValueType  # 4
     """A question and texts to scores."""
+    MODEL_KIND_CONCEPT_MODEL: _ModelKind.ValueType  # 5
+    """Concepts to the next one."""
+    MODEL_KIND_TRANSCRIBER: _ModelKind.ValueType  # 6
+    """Speech to text."""
+    MODEL_KIND_READER: _ModelKind.ValueType  # 7
+    """Images to the text that is on them."""
+    MODEL_KIND_PATCHER: _ModelKind.ValueType  # 8
+    """Bytes to patches."""
 
 class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
     """What a model does."""
@@ -311,6 +319,14 @@ MODEL_KIND_LANGUAGE_MODEL: ModelKind.ValueType  # 3
 """Text to text."""
 MODEL_KIND_RERANKER: ModelKind.ValueType  # 4
 """A question and texts to scores."""
+MODEL_KIND_CONCEPT_MODEL: ModelKind.ValueType  # 5
+"""Concepts to the next one."""
+MODEL_KIND_TRANSCRIBER: ModelKind.ValueType  # 6
+"""Speech to text."""
+MODEL_KIND_READER: ModelKind.ValueType  # 7
+"""Images to the text that is on them."""
+MODEL_KIND_PATCHER: ModelKind.ValueType  # 8
+"""Bytes to patches."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
 @_typing.final
@@ -980,6 +996,7 @@ class Model(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """Its address: "wheel:NAME", "models:NAME", "hf:OWNER/NAME" or "file:/FOLDER"."""
     kind: Global___ModelKind.ValueType
@@ -1006,6 +1023,8 @@ class Model(_message.Message):
     """The bytes that its weights and its cache take; 0 where that is not known."""
     context_tokens: _builtins.int
     """Prompt, latent steps and new tokens together, at most; 0 while it is not loaded."""
+    licence: _builtins.str
+    """The licence of its weights, as an SPDX identifier or in words; empty where that is not known."""
     @_builtins.property
     def modes(self) -> _containers.RepeatedScalarFieldContainer[Global___ThinkingMode.ValueType]:
         """How a language model can think, NONE included; empty while it is not loaded."""
@@ -1027,10 +1046,11 @@ class Model(_message.Message):
         precision: _builtins.str = ...,
         memory_bytes: _builtins.int = ...,
         context_tokens: _builtins.int = ...,
+        licence: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "context_tokens", b"context_tokens", "default_latent_steps", b"default_latent_steps", "default_mode", b"default_mode", "device", b"device", "dimensions", b"dimensions", "kind", b"kind", "loaded", b"loaded", "memory_bytes", b"memory_bytes", "modes", b"modes", "parameters", b"parameters", "precision", b"precision", "space", b"space", "space_version", b"space_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "context_tokens", b"context_tokens", "default_latent_steps", b"default_latent_steps", "default_mode", b"default_mode", "device", b"device", "dimensions", b"dimensions", "kind", b"kind", "licence", b"licence", "loaded", b"loaded", "memory_bytes", b"memory_bytes", "modes", b"modes", "parameters", b"parameters", "precision", b"precision", "space", b"space", "space_version", b"space_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

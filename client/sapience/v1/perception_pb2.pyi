@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sapience.v1 import concept_pb2 as _concept_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PatchRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PatchRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatchRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PATCH_RULE_UNSPECIFIED: _PatchRule.ValueType  # 0
+    """Not given; taken as GLOBAL."""
+    PATCH_RULE_GLOBAL: _PatchRule.ValueType  # 1
+    """At a byte whose entropy is above a threshold."""
+    PATCH_RULE_MONOTONIC: _PatchRule.ValueType  # 2
+    """At a byte whose entropy is above that of the byte before by a threshold."""
+    PATCH_RULE_COMBINED: _PatchRule.ValueType  # 3
+    """At a byte for which both hold."""
+
+class PatchRule(_PatchRule, metaclass=_PatchRuleEnumTypeWrapper):
+    """Where a patch begins (BLT, arXiv 2412.09871, section 2.3)."""
+
+PATCH_RULE_UNSPECIFIED: PatchRule.ValueType  # 0
+"""Not given; taken as GLOBAL."""
+PATCH_RULE_GLOBAL: PatchRule.ValueType  # 1
+"""At a byte whose entropy is above a threshold."""
+PATCH_RULE_MONOTONIC: PatchRule.ValueType  # 2
+"""At a byte whose entropy is above that of the byte before by a threshold."""
+PATCH_RULE_COMBINED: PatchRule.ValueType  # 3
+"""At a byte for which both hold."""
+Global___PatchRule: _TypeAlias = PatchRule  # noqa: Y015
+
+class _ContinueEnd:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContinueEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContinueEnd.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTINUE_END_UNSPECIFIED: _ContinueEnd.ValueType  # 0
+    """Not given: it goes on."""
+    CONTINUE_END_OF_TEXT: _ContinueEnd.ValueType  # 1
+    """The model said that the text ends."""
+    CONTINUE_END_LENGTH: _ContinueEnd.ValueType  # 2
+    """As many Concepts as were asked for."""
+    CONTINUE_END_REPEATED: _ContinueEnd.ValueType  # 3
+    """It began to repeat itself."""
+
+class ContinueEnd(_ContinueEnd, metaclass=_ContinueEndEnumTypeWrapper):
+    """Why Continue ended."""
+
+CONTINUE_END_UNSPECIFIED: ContinueEnd.ValueType  # 0
+"""Not given: it goes on."""
+CONTINUE_END_OF_TEXT: ContinueEnd.ValueType  # 1
+"""The model said that the text ends."""
+CONTINUE_END_LENGTH: ContinueEnd.ValueType  # 2
+"""As many Concepts as were asked for."""
+CONTINUE_END_REPEATED: ContinueEnd.ValueType  # 3
+"""It began to repeat itself."""
+Global___ContinueEnd: _TypeAlias = ContinueEnd  # noqa: Y015
 
 @_typing.final
 class SegmentRequest(_message.Message):
@@ -71,31 +128,69 @@ Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
 
 @_typing.final
 class EncodeRequest(_message.Message):
-    """A request of Encode."""
+    """A request of Encode: texts or media, not both."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXTS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's address; empty means the service's default encoder."""
+    language: _builtins.str
+    """The language of the texts, as BCP 47 or as a code of SONAR ("deu_Latn"), for the encoders that ask for it; empty
+    means that it is detected.
+    """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts, at most 4,096 of them. None may be empty."""
+
+    @_builtins.property
+    def media(self) -> _containers.RepeatedCompositeFieldContainer[Global___Medium]:
+        """Images or audio, at most 64 of them, for the encoders that read them."""
 
     def __init__(
         self,
         *,
         texts: _abc.Iterable[_builtins.str] | None = ...,
         model: _builtins.str = ...,
+        language: _builtins.str = ...,
+        media: _abc.Iterable[Global___Medium] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "media", b"media", "model", b"model", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EncodeRequest: _TypeAlias = EncodeRequest  # noqa: Y015
+
+@_typing.final
+class Medium(_message.Message):
+    """An image or a piece of audio, whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The file as it is: PNG, JPEG, WebP, GIF, BMP or TIFF; WAV, FLAC, OGG or MP3."""
+    media_type: _builtins.str
+    """Its media type, for example "image/png"; empty means that its first bytes tell."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "media_type", b"media_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Medium: _TypeAlias = Medium  # noqa: Y015
 
 @_typing.final
 class EncodeResponse(_message.Message):
@@ -105,8 +200,11 @@ class EncodeResponse(_message.Message):
 
     VECTORS_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     truncated: _builtins.int
     """How many texts were longer than the model reads and so were cut."""
+    cached: _builtins.int
+    """How many of them had been encoded before and were not computed again."""
     @_builtins.property
     def vectors(self) -> _concept_pb2.Tensor:
         """One row for each text: shape [texts, dimensions], float32, each row of length 1."""
@@ -116,10 +214,11 @@ class EncodeResponse(_message.Message):
         *,
         vectors: _concept_pb2.Tensor | None = ...,
         truncated: _builtins.int = ...,
+        cached: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,8 +288,11 @@ class DecodeRequest(_message.Message):
 
     VECTORS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's address; empty means the decoder of that space."""
+    language: _builtins.str
+    """The language to write, as BCP 47 or as a code of SONAR; empty means the decoder's own, mostly English."""
     @_builtins.property
     def vectors(self) -> _concept_pb2.Tensor:
         """Vectors [batch, dimensions] in a space that the decoder reads."""
@@ -200,10 +302,11 @@ class DecodeRequest(_message.Message):
         *,
         vectors: _concept_pb2.Tensor | None = ...,
         model: _builtins.str = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "model", b"model", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,22 +319,423 @@ class DecodeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXTS_FIELD_NUMBER: _builtins.int
+    ROUND_TRIP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One text for each vector."""
+
+    @_builtins.property
+    def round_trip(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """For each text, the cosine between its vector and the vector of the words: near 1 where they say what it holds."""
 
     def __init__(
         self,
         *,
         texts: _abc.Iterable[_builtins.str] | None = ...,
+        round_trip: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_trip", b"round_trip", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecodeResponse: _TypeAlias = DecodeResponse  # noqa: Y015
+
+@_typing.final
+class PerceiveRequest(_message.Message):
+    """One message of Perceive: the header first, then the file in pieces of up to 1 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes of it. 64 MiB in all, at most."""
+    @_builtins.property
+    def header(self) -> Global___PerceiveHeader:
+        """What the file is. The first message, and only that."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___PerceiveHeader | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___PerceiveRequest: _TypeAlias = PerceiveRequest  # noqa: Y015
+
+@_typing.final
+class PerceiveHeader(_message.Message):
+    """What a file of Perceive is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    media_type: _builtins.str
+    """Its media type, for example "audio/wav"; empty means that its first bytes tell."""
+    language: _builtins.str
+    """The language that is spoken or written, as BCP 47; empty means that it is detected where the model can."""
+    def __init__(
+        self,
+        *,
+        media_type: _builtins.str = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "media_type", b"media_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PerceiveHeader: _TypeAlias = PerceiveHeader  # noqa: Y015
+
+@_typing.final
+class PerceiveResponse(_message.Message):
+    """A response of Perceive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODALITY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CONCEPTS_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    modality: _concept_pb2.Modality.ValueType
+    """The sense it came in by."""
+    text: _builtins.str
+    """All that was said or written, sentences and lines in order. Empty where there was no speech, or no writing."""
+    language: _builtins.str
+    """The language, as BCP 47; empty where it is not known."""
+    model: _builtins.str
+    """The address of the model that heard or read it."""
+    duration_s: _builtins.float
+    """How long the audio is, in seconds; 0 for an image."""
+    @_builtins.property
+    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PerceivedConcept]:
+        """The Concepts of that text, each with its byte span, and where they were in the file."""
+
+    def __init__(
+        self,
+        *,
+        modality: _concept_pb2.Modality.ValueType = ...,
+        text: _builtins.str = ...,
+        concepts: _abc.Iterable[Global___PerceivedConcept] | None = ...,
+        language: _builtins.str = ...,
+        model: _builtins.str = ...,
+        duration_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "duration_s", b"duration_s", "language", b"language", "modality", b"modality", "model", b"model", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PerceiveResponse: _TypeAlias = PerceiveResponse  # noqa: Y015
+
+@_typing.final
+class PerceivedConcept(_message.Message):
+    """A Concept that was heard or read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONCEPT_FIELD_NUMBER: _builtins.int
+    START_S_FIELD_NUMBER: _builtins.int
+    END_S_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    start_s: _builtins.float
+    """When it was said, in seconds from the start of the audio."""
+    end_s: _builtins.float
+    """When that ended."""
+    confidence: _builtins.float
+    """How sure the model was of its words, 0 to 1."""
+    @_builtins.property
+    def concept(self) -> _concept_pb2.Concept:
+        """The Concept."""
+
+    @_builtins.property
+    def box(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Where it is written, in pixels of the image: left, top, right, bottom. Empty for audio."""
+
+    def __init__(
+        self,
+        *,
+        concept: _concept_pb2.Concept | None = ...,
+        start_s: _builtins.float = ...,
+        end_s: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+        box: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "concept", b"concept", "confidence", b"confidence", "end_s", b"end_s", "start_s", b"start_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PerceivedConcept: _TypeAlias = PerceivedConcept  # noqa: Y015
+
+@_typing.final
+class PatchRequest(_message.Message):
+    """A request of Patch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    BYTES_PER_PATCH_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The bytes, at most 1 MiB."""
+    rule: Global___PatchRule.ValueType
+    """Where a patch begins."""
+    model: _builtins.str
+    """The model's address; empty means the byte model that comes with this project."""
+    bytes_per_patch: _builtins.float
+    """Mean bytes of a patch, as the thresholds are calibrated for; 0 means 4.5."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        rule: Global___PatchRule.ValueType = ...,
+        model: _builtins.str = ...,
+        bytes_per_patch: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_patch", b"bytes_per_patch", "data", b"data", "model", b"model", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatchRequest: _TypeAlias = PatchRequest  # noqa: Y015
+
+@_typing.final
+class PatchResponse(_message.Message):
+    """A response of Patch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATCHES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The address of the model."""
+    @_builtins.property
+    def patches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BytePatch]:
+        """The patches, in order; the first begins at 0, each where the one before ends."""
+
+    def __init__(
+        self,
+        *,
+        patches: _abc.Iterable[Global___BytePatch] | None = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "patches", b"patches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatchResponse: _TypeAlias = PatchResponse  # noqa: Y015
+
+@_typing.final
+class BytePatch(_message.Message):
+    """A stretch of bytes that is easy to foresee once begun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_BYTE_FIELD_NUMBER: _builtins.int
+    END_BYTE_FIELD_NUMBER: _builtins.int
+    ENTROPY_FIELD_NUMBER: _builtins.int
+    start_byte: _builtins.int
+    """The first byte."""
+    end_byte: _builtins.int
+    """The first byte after it."""
+    entropy: _builtins.float
+    """How uncertain its first byte was, in nats."""
+    def __init__(
+        self,
+        *,
+        start_byte: _builtins.int = ...,
+        end_byte: _builtins.int = ...,
+        entropy: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_byte", b"end_byte", "entropy", b"entropy", "start_byte", b"start_byte"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BytePatch: _TypeAlias = BytePatch  # noqa: Y015
+
+@_typing.final
+class PredictRequest(_message.Message):
+    """A request of Predict: what came before, as texts or as vectors, not both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXTS_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    GUIDANCE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The concept model's address; empty means the service's default one."""
+    seed: _builtins.int
+    """The seed of the noise, for models that draw; the same seed gives the same Concept."""
+    guidance: _builtins.float
+    """How strongly a diffusion model is guided by the context; 0 means the model's own."""
+    steps: _builtins.int
+    """How many steps a diffusion model takes; 0 means the model's own."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sentences before, at most 256; they are encoded by the model's own encoder."""
+
+    @_builtins.property
+    def context(self) -> _concept_pb2.Tensor:
+        """Their vectors [concepts, dimensions], in the space that the concept model reads."""
+
+    def __init__(
+        self,
+        *,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        context: _concept_pb2.Tensor | None = ...,
+        model: _builtins.str = ...,
+        seed: _builtins.int = ...,
+        guidance: _builtins.float = ...,
+        steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "guidance", b"guidance", "model", b"model", "seed", b"seed", "steps", b"steps", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
+
+@_typing.final
+class PredictedConcept(_message.Message):
+    """A Concept that was foreseen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VECTOR_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ROUND_TRIP_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The vector in words; empty where no decoder reads its space."""
+    round_trip: _builtins.float
+    """The cosine between the vector and the vector of these words: low where the words are not to be believed."""
+    @_builtins.property
+    def vector(self) -> _concept_pb2.Tensor:
+        """Its vector [1, dimensions]."""
+
+    def __init__(
+        self,
+        *,
+        vector: _concept_pb2.Tensor | None = ...,
+        text: _builtins.str = ...,
+        round_trip: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["vector", b"vector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_trip", b"round_trip", "text", b"text", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictedConcept: _TypeAlias = PredictedConcept  # noqa: Y015
+
+@_typing.final
+class PredictResponse(_message.Message):
+    """A response of Predict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONCEPT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The concept model's address."""
+    @_builtins.property
+    def concept(self) -> Global___PredictedConcept:
+        """The Concept."""
+
+    def __init__(
+        self,
+        *,
+        concept: Global___PredictedConcept | None = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictResponse: _TypeAlias = PredictResponse  # noqa: Y015
+
+@_typing.final
+class ContinueRequest(_message.Message):
+    """A request of Continue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_FIELD_NUMBER: _builtins.int
+    MOST_CONCEPTS_FIELD_NUMBER: _builtins.int
+    STOP_COSINE_FIELD_NUMBER: _builtins.int
+    most_concepts: _builtins.int
+    """How many Concepts at most: 1 to 128, or 0 for 16."""
+    stop_cosine: _builtins.float
+    """The text ends where a Concept's cosine to the one that means the end of a text is at least this; 0 means 0.9."""
+    def __init__(
+        self,
+        *,
+        most_concepts: _builtins.int = ...,
+        stop_cosine: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "most_concepts", b"most_concepts", "stop_cosine", b"stop_cosine"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContinueRequest: _TypeAlias = ContinueRequest  # noqa: Y015
+
+@_typing.final
+class ContinueResponse(_message.Message):
+    """One Concept of Continue, or its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONCEPT_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    end: Global___ContinueEnd.ValueType
+    """Why it ended, in the last response."""
+    @_builtins.property
+    def concept(self) -> Global___PredictedConcept:
+        """The Concept; absent in the last response."""
+
+    def __init__(
+        self,
+        *,
+        concept: Global___PredictedConcept | None = ...,
+        end: Global___ContinueEnd.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "end", b"end"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContinueResponse: _TypeAlias = ContinueResponse  # noqa: Y015
 
 @_typing.final
 class RerankRequest(_message.Message):

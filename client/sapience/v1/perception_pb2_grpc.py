@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PerceptionServiceStub:
-    """Turns text into sentence-sized Concepts and vectors, and vectors back into text.
+    """Turns text, speech and images into sentence-sized Concepts and vectors, foresees Concepts, and turns vectors back into
+    text.
     """
 
     def __init__(self, channel):
@@ -55,6 +56,26 @@ class PerceptionServiceStub:
                 request_serializer=sapience_dot_v1_dot_perception__pb2.DecodeRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_perception__pb2.DecodeResponse.FromString,
                 _registered_method=True)
+        self.Perceive = channel.stream_unary(
+                '/sapience.v1.PerceptionService/Perceive',
+                request_serializer=sapience_dot_v1_dot_perception__pb2.PerceiveRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_perception__pb2.PerceiveResponse.FromString,
+                _registered_method=True)
+        self.Patch = channel.unary_unary(
+                '/sapience.v1.PerceptionService/Patch',
+                request_serializer=sapience_dot_v1_dot_perception__pb2.PatchRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_perception__pb2.PatchResponse.FromString,
+                _registered_method=True)
+        self.Predict = channel.unary_unary(
+                '/sapience.v1.PerceptionService/Predict',
+                request_serializer=sapience_dot_v1_dot_perception__pb2.PredictRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_perception__pb2.PredictResponse.FromString,
+                _registered_method=True)
+        self.Continue = channel.unary_stream(
+                '/sapience.v1.PerceptionService/Continue',
+                request_serializer=sapience_dot_v1_dot_perception__pb2.ContinueRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_perception__pb2.ContinueResponse.FromString,
+                _registered_method=True)
         self.Rerank = channel.unary_unary(
                 '/sapience.v1.PerceptionService/Rerank',
                 request_serializer=sapience_dot_v1_dot_perception__pb2.RerankRequest.SerializeToString,
@@ -68,7 +89,8 @@ class PerceptionServiceStub:
 
 
 class PerceptionServiceServicer:
-    """Turns text into sentence-sized Concepts and vectors, and vectors back into text.
+    """Turns text, speech and images into sentence-sized Concepts and vectors, foresees Concepts, and turns vectors back into
+    text.
     """
 
     def Segment(self, request, context):
@@ -93,7 +115,35 @@ class PerceptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Decode(self, request, context):
-        """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded.
+        """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Perceive(self, request_iterator, context):
+        """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Patch(self, request, context):
+        """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Predict(self, request, context):
+        """The Concept that a concept model expects after others, as vectors and as words.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Continue(self, request, context):
+        """The Concepts that it expects one after another, until it says that the text ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +187,26 @@ def add_PerceptionServiceServicer_to_server(servicer, server):
                     request_deserializer=sapience_dot_v1_dot_perception__pb2.DecodeRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_perception__pb2.DecodeResponse.SerializeToString,
             ),
+            'Perceive': grpc.stream_unary_rpc_method_handler(
+                    servicer.Perceive,
+                    request_deserializer=sapience_dot_v1_dot_perception__pb2.PerceiveRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_perception__pb2.PerceiveResponse.SerializeToString,
+            ),
+            'Patch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Patch,
+                    request_deserializer=sapience_dot_v1_dot_perception__pb2.PatchRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_perception__pb2.PatchResponse.SerializeToString,
+            ),
+            'Predict': grpc.unary_unary_rpc_method_handler(
+                    servicer.Predict,
+                    request_deserializer=sapience_dot_v1_dot_perception__pb2.PredictRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_perception__pb2.PredictResponse.SerializeToString,
+            ),
+            'Continue': grpc.unary_stream_rpc_method_handler(
+                    servicer.Continue,
+                    request_deserializer=sapience_dot_v1_dot_perception__pb2.ContinueRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_perception__pb2.ContinueResponse.SerializeToString,
+            ),
             'Rerank': grpc.unary_unary_rpc_method_handler(
                     servicer.Rerank,
                     request_deserializer=sapience_dot_v1_dot_perception__pb2.RerankRequest.FromString,
@@ -156,7 +226,8 @@ def add_PerceptionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PerceptionService:
-    """Turns text into sentence-sized Concepts and vectors, and vectors back into text.
+    """Turns text, speech and images into sentence-sized Concepts and vectors, foresees Concepts, and turns vectors back into
+    text.
     """
 
     @staticmethod
@@ -257,6 +328,114 @@ class PerceptionService:
             '/sapience.v1.PerceptionService/Decode',
             sapience_dot_v1_dot_perception__pb2.DecodeRequest.SerializeToString,
             sapience_dot_v1_dot_perception__pb2.DecodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Perceive(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/sapience.v1.PerceptionService/Perceive',
+            sapience_dot_v1_dot_perception__pb2.PerceiveRequest.SerializeToString,
+            sapience_dot_v1_dot_perception__pb2.PerceiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Patch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.PerceptionService/Patch',
+            sapience_dot_v1_dot_perception__pb2.PatchRequest.SerializeToString,
+            sapience_dot_v1_dot_perception__pb2.PatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Predict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.PerceptionService/Predict',
+            sapience_dot_v1_dot_perception__pb2.PredictRequest.SerializeToString,
+            sapience_dot_v1_dot_perception__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Continue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.PerceptionService/Continue',
+            sapience_dot_v1_dot_perception__pb2.ContinueRequest.SerializeToString,
+            sapience_dot_v1_dot_perception__pb2.ContinueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PerceptionServiceStub:
-    """Turns text into sentence-sized Concepts and vectors, and vectors back into text."""
+    """Turns text, speech and images into sentence-sized Concepts and vectors, foresees Concepts, and turns vectors back into
+    text.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,7 +42,15 @@ class PerceptionServiceStub:
     EncodeStream: _grpc.StreamStreamMultiCallable[_perception_pb2.EncodeStreamRequest, _perception_pb2.EncodeStreamResponse]
     """Encodes batch after batch; each response carries its request's `client_seq`, in order."""
     Decode: _grpc.UnaryUnaryMultiCallable[_perception_pb2.DecodeRequest, _perception_pb2.DecodeResponse]
-    """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded."""
+    """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space."""
+    Perceive: _grpc.StreamUnaryMultiCallable[_perception_pb2.PerceiveRequest, _perception_pb2.PerceiveResponse]
+    """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
+    Patch: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PatchRequest, _perception_pb2.PatchResponse]
+    """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes."""
+    Predict: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PredictRequest, _perception_pb2.PredictResponse]
+    """The Concept that a concept model expects after others, as vectors and as words."""
+    Continue: _grpc.UnaryStreamMultiCallable[_perception_pb2.ContinueRequest, _perception_pb2.ContinueResponse]
+    """The Concepts that it expects one after another, until it says that the text ends."""
     Rerank: _grpc.UnaryUnaryMultiCallable[_perception_pb2.RerankRequest, _perception_pb2.RerankResponse]
     """Says how well each of some texts bears on a question, by a model that reads both together.
     FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
@@ -50,7 +60,9 @@ class PerceptionServiceStub:
 
 @_typing.type_check_only
 class PerceptionServiceAsyncStub(PerceptionServiceStub):
-    """Turns text into sentence-sized Concepts and vectors, and vectors back into text."""
+    """Turns text, speech and images into sentence-sized Concepts and vectors, foresees Concepts, and turns vectors back into
+    text.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Segment: _aio.UnaryUnaryMultiCallable[_perception_pb2.SegmentRequest, _perception_pb2.SegmentResponse]  # type: ignore[assignment]
@@ -60,7 +72,15 @@ class PerceptionServiceAsyncStub(PerceptionServiceStub):
     EncodeStream: _aio.StreamStreamMultiCallable[_perception_pb2.EncodeStreamRequest, _perception_pb2.EncodeStreamResponse]  # type: ignore[assignment]
     """Encodes batch after batch; each response carries its request's `client_seq`, in order."""
     Decode: _aio.UnaryUnaryMultiCallable[_perception_pb2.DecodeRequest, _perception_pb2.DecodeResponse]  # type: ignore[assignment]
-    """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded."""
+    """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space."""
+    Perceive: _aio.StreamUnaryMultiCallable[_perception_pb2.PerceiveRequest, _perception_pb2.PerceiveResponse]  # type: ignore[assignment]
+    """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
+    Patch: _aio.UnaryUnaryMultiCallable[_perception_pb2.PatchRequest, _perception_pb2.PatchResponse]  # type: ignore[assignment]
+    """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes."""
+    Predict: _aio.UnaryUnaryMultiCallable[_perception_pb2.PredictRequest, _perception_pb2.PredictResponse]  # type: ignore[assignment]
+    """The Concept that a concept model expects after others, as vectors and as words."""
+    Continue: _aio.UnaryStreamMultiCallable[_perception_pb2.ContinueRequest, _perception_pb2.ContinueResponse]  # type: ignore[assignment]
+    """The Concepts that it expects one after another, until it says that the text ends."""
     Rerank: _aio.UnaryUnaryMultiCallable[_perception_pb2.RerankRequest, _perception_pb2.RerankResponse]  # type: ignore[assignment]
     """Says how well each of some texts bears on a question, by a model that reads both together.
     FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
@@ -69,7 +89,9 @@ class PerceptionServiceAsyncStub(PerceptionServiceStub):
     """The encoders, decoders and rerankers that this service has."""
 
 class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Turns text into sentence-sized Concepts and vectors, and vectors back into text."""
+    """Turns text, speech and images into sentence-sized Concepts and vectors, foresees Concepts, and turns vectors back into
+    text.
+    """
 
     @_abc_1.abstractmethod
     def Segment(
@@ -101,7 +123,39 @@ class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _perception_pb2.DecodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_perception_pb2.DecodeResponse, _abc.Awaitable[_perception_pb2.DecodeResponse]]:
-        """Turns vectors back into text. UNIMPLEMENTED (reason NO_DECODER) while no model with a decoder is loaded."""
+        """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space."""
+
+    @_abc_1.abstractmethod
+    def Perceive(
+        self,
+        request_iterator: _MaybeAsyncIterator[_perception_pb2.PerceiveRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_perception_pb2.PerceiveResponse, _abc.Awaitable[_perception_pb2.PerceiveResponse]]:
+        """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
+
+    @_abc_1.abstractmethod
+    def Patch(
+        self,
+        request: _perception_pb2.PatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_perception_pb2.PatchResponse, _abc.Awaitable[_perception_pb2.PatchResponse]]:
+        """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes."""
+
+    @_abc_1.abstractmethod
+    def Predict(
+        self,
+        request: _perception_pb2.PredictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_perception_pb2.PredictResponse, _abc.Awaitable[_perception_pb2.PredictResponse]]:
+        """The Concept that a concept model expects after others, as vectors and as words."""
+
+    @_abc_1.abstractmethod
+    def Continue(
+        self,
+        request: _perception_pb2.ContinueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_perception_pb2.ContinueResponse], _abc.AsyncIterator[_perception_pb2.ContinueResponse]]:
+        """The Concepts that it expects one after another, until it says that the text ends."""
 
     @_abc_1.abstractmethod
     def Rerank(
