@@ -1,5 +1,1 @@
-"""Measurements, each beside a peer in the same run: `sapience bench NAME`."""
-
-from services.bench.named import run_named
-
-__all__ = ["run_named"]
+"""Measurements, each beside a peer in the same run: `sapience bench NAME`, by `services.cli.measuring`."""

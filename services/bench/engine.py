@@ -1,4 +1,4 @@
-"""The engine's speed on a CPU, beside Hugging Face generate and llama.cpp's server, with the same requests.
+"""The engine's speed, beside Hugging Face generate and llama.cpp's server, with the same requests.
 
 SmolLM2-135M-Instruct as it comes in four bits; prompts of 16 to 512 tokens of English prose and outputs of 16 to 256,
 both uniform, greedy. Peers go in turns, in another order each round, so that they meet the same noise; a ratio is the
@@ -10,9 +10,10 @@ median over the rounds. Tokens a second count what was asked for: what a padded 
     ..._processor         the same ratios in processor time, which is what holds on a machine that is shared
     perplexity_...        on windows of 512 tokens of the same prose; `exact` is float32
     agreement_...         how often the likeliest next token is float32's, on the same windows
+    bandwidth_part_b1     bytes that tokens have to read, a second / the speed of a copy (`services.bench.bandwidth`)
 
-llama.cpp is the PyPI wheel xllamacpp (`pip install 'sapience[bench]'`), which is compiled for AVX2; it is left out
-where it is not installed.
+llama.cpp is the PyPI wheel xllamacpp (`pip install 'sapience[bench]'`), which is compiled for CPUs with AVX2; it is
+left out where it is not installed. On a GPU it is left out, too, and all compute in bfloat16.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from cognition.engine.gguf import converted
 from cognition.engine.model import DecoderModel, load_model
 from cognition.engine.precision import Precision, measured
 from core.errors import FailedPrecondition, SapienceError
 from core.models import ModelAddress, locate
+from services.bench.bandwidth import bandwidth_part
 from services.bench.engine_peers import CONTEXT, HuggingFace, LlamaServer, Load, Ours, Peer, Reading, Turn
 from services.bench.report import Report, versions
 from services.cli import show
@@ -41,11 +46,18 @@ ALONE = 4
 """Requests of each round that are also computed one at a time."""
 WINDOW, WINDOWS = 512, 2
 
+Device = Literal["cpu", "cuda"]
+
 OURS, SAME, HUGGING_FACE, LLAMA = "ours", "ours in the dtype of generate", "transformers generate", "llama.cpp server"
 
 
-def run(seed: int, requests: int, batch: int, threads: int, rounds: int, peers: bool) -> Report:
-    """Measures `rounds` rounds of `requests` each. `threads` 0 takes every core there is."""
+def run(seed: int, requests: int, batch: int, threads: int, rounds: int, peers: bool, device: Device = "cpu") -> Report:
+    """Measures `rounds` rounds of `requests` each. `threads` 0 takes every core there is.
+
+    Raises FailedPrecondition where there is no such device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise FailedPrecondition("torch finds no CUDA device here; leave --device out", reason="DEVICE_MISSING")
     threads = threads or len(os.sched_getaffinity(0))
     cache_dir = settings().cache_dir
     address = ModelAddress.parse(MODEL)
@@ -53,25 +65,26 @@ def run(seed: int, requests: int, batch: int, threads: int, rounds: int, peers: 
         found: dict[str, Peer] = {}
 
         def ours(precision: Precision | None) -> Ours:
-            peer = Ours(_loaded(address, cache_dir, precision, threads, batch), batch)
+            peer = Ours(_loaded(address, cache_dir, precision, threads, batch, device), batch)
             stack.callback(peer.close)
             return peer
 
         first = ours(None)
         found[OURS] = first
-        dtype = measured(cache_dir).full
+        dtype: Precision = "bfloat16" if device == "cuda" else measured(cache_dir).full
         if peers:
             found[SAME] = first if first.precision == dtype else ours(dtype)
-            found[HUGGING_FACE] = HuggingFace(converted(locate(address), cache_dir), dtype, batch, threads)
-            try:
-                found[LLAMA] = LlamaServer(locate(address), batch, threads)
-            except SapienceError as error:
-                _say(f"llama.cpp is left out: {error}")
+            found[HUGGING_FACE] = HuggingFace(converted(locate(address), cache_dir), dtype, batch, threads, device)
+            if device == "cpu":
+                _find_llama(found, address, batch, threads)
         prose = _prose(cache_dir, address)
         turns = _measured(found, prose, seed, requests, rounds)
         windows = [prose[at * WINDOW : (at + 1) * WINDOW] for at in range(WINDOWS)]
         exact = _read_exactly(address, cache_dir, threads, batch, windows)
         figures = {**_ratios(turns), **_quality(found, windows, exact)}
+        _say("the speed of memory")
+        torch.set_num_threads(threads)
+        figures |= bandwidth_part(first.model)
     return Report(
         "engine",
         seed,
@@ -79,18 +92,25 @@ def run(seed: int, requests: int, batch: int, threads: int, rounds: int, peers: 
         peers={name: _figures(together, alone) for name, (together, alone) in turns.items()},
         settings={
             "model": MODEL, "requests": requests, "batch": batch, "rounds": rounds, "threads": threads,
-            "precision": first.precision, "formats": measured(cache_dir).formats(first.precision).name,
-            "dtype_of_generate": dtype,
+            "device": device, "precision": first.precision, "dtype_of_generate": dtype,
+            "formats": measured(cache_dir).formats(first.precision).name if device == "cpu" else first.precision,
         },
         versions=versions("torch", "transformers", *(["xllamacpp"] if LLAMA in found else [])),
     )  # fmt: skip
 
 
+def _find_llama(found: dict[str, Peer], address: ModelAddress, batch: int, threads: int) -> None:
+    try:
+        found[LLAMA] = LlamaServer(locate(address), batch, threads)
+    except SapienceError as error:
+        _say(f"llama.cpp is left out: {error}")
+
+
 def _loaded(
-    address: ModelAddress, cache_dir: Path, precision: Precision | None, threads: int, batch: int
+    address: ModelAddress, cache_dir: Path, precision: Precision | None, threads: int, batch: int, device: Device
 ) -> DecoderModel:
     model = load_model(
-        address, cache_dir=cache_dir, device="cpu", precision=precision or "auto", threads=threads, slots=batch,
+        address, cache_dir=cache_dir, device=device, precision=precision or "auto", threads=threads, slots=batch,
         context=CONTEXT,
     )  # fmt: skip
     if not isinstance(model, DecoderModel):
@@ -189,7 +209,7 @@ def _percentile(numbers: Sequence[float], part: float) -> float:
 def _read_exactly(
     address: ModelAddress, cache_dir: Path, threads: int, batch: int, windows: Sequence[Sequence[int]]
 ) -> Reading:
-    peer = Ours(_loaded(address, cache_dir, "float32", threads, batch), batch)
+    peer = Ours(_loaded(address, cache_dir, "float32", threads, batch, "cpu"), batch)
     try:
         return peer.read(windows)
     finally:

@@ -107,7 +107,7 @@ class Ours(Peer):
     """This engine, with a model that was loaded in some precision."""
 
     def __init__(self, model: DecoderModel, batch: int) -> None:
-        self._model = model
+        self.model = model
         self._engine = Engine(model, waiting=4 * batch)
         self.precision = model.precision
 
@@ -135,7 +135,7 @@ class Ours(Peer):
         return turn
 
     async def _one(self, load: Load, clock: Clock, began: float = 0.0) -> None:
-        state = ThoughtState(str(self._model.address), tuple(Row(ids=(token,)) for token in load.prompt))
+        state = ThoughtState(str(self.model.address), tuple(Row(ids=(token,)) for token in load.prompt))
         request = Request(state, new_tokens=load.tokens, min_new_tokens=load.tokens, logprobs=0)
         times: list[float] = []
         async for item in self._engine.generate(request):
@@ -147,17 +147,17 @@ class Ours(Peer):
 
     def read(self, windows: Sequence[Sequence[int]]) -> Reading:
         """Row by row where few rows have a format of their own, since that is what decoding computes in."""
-        model = self._model
+        model = self.model
         rows = 1 if model.precision == "quantised" else 256
         cache = model.new_cache()
         found = []
         with torch.inference_mode():
             for window in windows:
                 for start in range(0, len(window), rows):
-                    ids = torch.tensor(window[start : start + rows])
+                    ids = torch.tensor(window[start : start + rows], device=model.device)
                     batch = Batch([Chunk(0, start, len(ids))], model.decoder.config, model.decoder.device)
-                    inputs, select = model.decoder.embed(ids), torch.arange(len(ids))
-                    found.append(model.decoder.logits(model.decoder.forward(inputs, batch, cache, select)))
+                    inputs, select = model.decoder.embed(ids), torch.arange(len(ids), device=model.device)
+                    found.append(model.decoder.logits(model.decoder.forward(inputs, batch, cache, select)).cpu())
         return _reading(torch.cat(found).view(len(windows), -1, model.decoder.config.vocabulary), windows)
 
     def close(self) -> None:
@@ -168,13 +168,14 @@ class Ours(Peer):
 class HuggingFace(Peer):
     """`generate` of transformers, with its own cache."""
 
-    def __init__(self, folder: Path, precision: str, batch: int, threads: int) -> None:
+    def __init__(self, folder: Path, precision: str, batch: int, threads: int, device: str = "cpu") -> None:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         module: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision))
-        self._module = module.eval().requires_grad_(False)
+        self._module = module.eval().requires_grad_(False).to(device)
+        self._device = device
         self._batch, self._threads = batch, threads
 
     def together(self, loads: Sequence[Load]) -> Turn:
@@ -206,8 +207,8 @@ class HuggingFace(Peer):
         most = max(load.tokens for load in loads)
         with torch.inference_mode():
             self._module.generate(
-                ids, attention_mask=mask, do_sample=False, min_new_tokens=most, max_new_tokens=most, pad_token_id=0,
-                streamer=_Times(times, clock, began),
+                ids.to(self._device), attention_mask=mask.to(self._device), do_sample=False, min_new_tokens=most,
+                max_new_tokens=most, pad_token_id=0, streamer=_Times(times, clock, began),
             )  # fmt: skip
         # The streamer is told of the prompt first.
         for load in loads:
@@ -216,7 +217,7 @@ class HuggingFace(Peer):
     def read(self, windows: Sequence[Sequence[int]]) -> Reading:
         """See Peer."""
         with torch.inference_mode():
-            return _reading(self._module(torch.tensor(windows)).logits.float(), windows)
+            return _reading(self._module(torch.tensor(windows, device=self._device)).logits.float().cpu(), windows)
 
 
 class _Times:

@@ -15,6 +15,7 @@ from services.cli import (
     facts,
     generating,
     keeping,
+    measuring,
     memories,
     moving,
     running,
@@ -37,6 +38,7 @@ COMMANDS = (
     moving,
     training,
     running,
+    measuring,
 )
 """The modules that add commands to the application when they are imported."""
 

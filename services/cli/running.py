@@ -1,4 +1,4 @@
-"""Commands about the services: up, down, status, serve; what examines and measures them."""
+"""Commands about the services: up, down, status, serve; what examines them."""
 
 from __future__ import annotations
 
@@ -91,71 +91,3 @@ def demo(
     from services.bench.sample import demonstrate
 
     raise typer.Exit(demonstrate(data, as_json=as_json))
-
-
-@app.command()
-def bench(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="bitemporal, dream, engine, forget, kill, latent, locomo, memory, prosqa, rpc, sample, soak."
-        ),
-    ],
-    as_json: AsJson = False,
-    seed: Annotated[int, typer.Option(help="The seed.")] = 0,
-    data: Annotated[Path | None, typer.Option(help="The data, where the bench reads some.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="How long rpc measures each part (3), and soak in all (1800).")
-    ] = None,
-    histories: Annotated[int, typer.Option(min=1, help="How many histories bitemporal writes.")] = 10_000,
-    kills: Annotated[int, typer.Option(min=1, help="How often kill kills.")] = 100,
-    recipe: Annotated[str, typer.Option(help="The recipe that locomo measures.")] = "",
-    neo4j: Annotated[
-        str,
-        typer.Option(
-            envvar="SAPIENCE_TEST_NEO4J_URL",
-            help="A Neo4j for bitemporal and memory; if not given, the one of the settings.",
-        ),
-    ] = "",
-    n: Annotated[int, typer.Option(min=100, help="How many Episodes memory takes.")] = 10_000,
-    requests: Annotated[int, typer.Option(min=1, help="How many requests a round of engine has.")] = 32,
-    batch: Annotated[int, typer.Option(min=1, help="How many of them engine computes at once.")] = 16,
-    threads: Annotated[int, typer.Option(min=0, help="Of engine and its peers; 0 takes every core.")] = 0,
-    rounds: Annotated[int, typer.Option(min=1, help="How many rounds engine measures.")] = 3,
-    peers: Annotated[bool, typer.Option(help="Whether engine is measured beside its peers.")] = True,
-    fresh: Annotated[int, typer.Option(min=8, help="How many graphs prosqa makes of each kind.")] = 1000,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Whether prosqa trains its models from nothing.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="How many models it then trains.")] = 3,
-    train_seconds: Annotated[float, typer.Option(min=1, help="CPU seconds for each, and for each control.")] = 330.0,
-) -> None:
-    """Measure, beside a peer in the same run. Prints a table, or one JSON object.
-
-    `sapience bench rpc --json`, `sapience bench locomo --data FOLDER`
-
-    `scripts/neo4j-local run -- sapience bench bitemporal --histories 1000`
-    """
-    from services.bench import run_named
-
-    raise typer.Exit(
-        run_named(
-            name,
-            as_json=as_json,
-            seed=seed,
-            data=data,
-            seconds=seconds,
-            histories=histories,
-            neo4j=neo4j,
-            n=n,
-            kills=kills,
-            recipe=recipe,
-            requests=requests,
-            batch=batch,
-            threads=threads,
-            rounds=rounds,
-            peers=peers,
-            fresh=fresh,
-            retrain=retrain,
-            seeds=seeds,
-            train_seconds=train_seconds,
-        )
-    )

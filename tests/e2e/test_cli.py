@@ -413,7 +413,7 @@ def test_namespaces_are_created_listed_and_deleted(sapience):
         (["restore", "latin.txt"], "latin.txt line 1: "),
         (["export", "missing/out.jsonl"], "No such file or directory"),
         (["export", "out.jsonl", "-n", "nowhere"], "there is no namespace 'nowhere'"),
-        (["bench", "wild"], "no bench 'wild'; one of "),
+        (["bench", "sample", "--data", "missing"], "missing has no questions.jsonl"),
         (["serve", "wild"], "no service 'wild'; one of perception"),
         (["demo", "--data", "missing"], "missing has no questions.jsonl"),
     ],

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sapience
+from typer.testing import CliRunner
 
-from core.errors import InvalidArgument
-from services.bench import rpc, run_named, sample
+from services import bench
+from services.bench import rpc, sample
 from services.bench.report import Report, versions
+from services.cli.measuring import bench_app
 
 REPORT = Report(
     "made-up",
@@ -59,27 +63,43 @@ def test_versions_say_what_was_measured_on_what():
     assert {"sapience", "numpy"} <= told.keys()
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-def test_a_bench_is_run_by_its_name(monkeypatch, capsys, tmp_path, as_json):
+def sapience_bench(*arguments):
+    return CliRunner().invoke(bench_app, [str(one) for one in arguments])
+
+
+def test_a_bench_is_run_by_its_name_and_takes_options_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(rpc, "run", lambda seed, seconds: Report("rpc", seed, {"seconds": seconds}))
     monkeypatch.setattr(sample, "run", lambda data, seed: Report("sample", seed, {"files": len(list(data.iterdir()))}))
-    assert run_named("rpc", as_json=as_json, seed=3, data=None, seconds=1.5) == 0
-    assert run_named("sample", as_json=as_json, seed=3, data=tmp_path, seconds=1.5) == 0
-    out = capsys.readouterr().out
-    assert out.index("rpc") < out.index("sample")
+    (tmp_path / "one").touch()
+    done = sapience_bench("rpc", "--seed", 3, "--seconds", 1.5, "--json")
+    assert json.loads(done.stdout)["figures"] == {"seconds": 1.5}
+    done = sapience_bench("sample", "--data", tmp_path)
+    assert "bench sample, seed 0" in done.stdout
+    assert re.search(r"files +1\.000", done.stdout)
 
 
-def test_a_bench_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(
-        InvalidArgument, match="no bench 'wild'; one of bitemporal, dream, engine, forget, kill, "
-    ) as caught:
-        run_named("wild", as_json=True, seed=0, data=None, seconds=1.0)
-    assert caught.value.field == "name"
+def test_every_bench_has_a_command():
+    folder = Path(bench.__file__).parent
+    runs = {one.stem for one in folder.glob("*.py") if re.search(r"^def run\(", one.read_text(), re.MULTILINE)}
+    commands = {one.name or one.callback.__name__ for one in bench_app.registered_commands}
+    assert commands == runs
 
 
-def test_a_bench_that_reads_data_asks_for_its_folder():
-    with pytest.raises(InvalidArgument, match="bench sample reads data: give --data FOLDER"):
-        run_named("sample", as_json=True, seed=0, data=None, seconds=1.0)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["wild"], "No such command 'wild'"),
+        (["sample"], "Missing option '--data'"),
+        (["rpc", "--histories", 3], "No such option: --histories"),
+        (["soak", "--seconds", 0], "Invalid value for '--seconds'"),
+        (["engine", "--device", "tpu"], "'tpu' is not one of 'cpu', 'cuda'"),
+    ],
+)
+def test_what_a_bench_does_not_take_is_refused(arguments, says):
+    done = sapience_bench(*arguments)
+    assert done.exit_code == 2
+    told = re.sub(r"\s*│\s*", " ", re.sub(r"\x1b\[[0-9;]*m", "", done.output))
+    assert says in " ".join(told.split())
 
 
 def test_figures_of_the_sample_count_each_kind_of_question_apart():
