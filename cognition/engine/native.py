@@ -7,8 +7,8 @@ for a whole layer, whose dozen calls take longer than their arithmetic where a m
 or where what it computes does not agree with torch, `load` gives None, and torch computes.
 
 Rows are rounded to bytes with a scale for each 32 numbers, as llama.cpp does: a tenth of a percent of perplexity, where
-one scale for a whole row would cost three. Only processors with AVX-512 VNNI have that product, and only such with AVX-512
-BF16 the one in bfloat16; attention and layers are plain C.
+one scale for a whole row would cost three. Only processors with AVX-512 VNNI have that product, and only such with
+AVX-512 BF16 the one in bfloat16; attention and layers are plain C.
 
 Threads are torch's own: both are linked to the same OpenMP.
 """
