@@ -33,6 +33,8 @@ from sapience.v1 import (
 # A machine that is busy with other work is slow, and nothing is wrong with the code then.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+# A shell starts what it runs in the background with Ctrl-C ignored, and that is inherited: tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 START_S = 240.0
 """Loading two models on a busy machine; and once, where nothing is cached, converting one."""

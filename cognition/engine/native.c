@@ -11,6 +11,7 @@
 #define GROUP 32
 #define MOST_GROUPED 4 /* query rows computed at once for a key head */
 #define MOST_SIZE 128
+#define ROWS_AHEAD 48 /* keys and values that are asked for before they are needed */
 
 /* e^x for x <= 0: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], 2e-7 relative. */
 static inline float exponential(float x) {
@@ -43,6 +44,7 @@ static inline float widened(uint16_t half) {
         for (int64_t g = 0; g < grouped; g++) most[g] = -1e30f;                                                       \
         for (int64_t row = 0; row < length; row++) {                                                                  \
             const TYPE *key = keys + row * size;                                                                      \
+            for (int64_t i = 0; i < size; i += 64 / sizeof(TYPE)) __builtin_prefetch(key + ROWS_AHEAD * size + i);    \
             for (int64_t g = 0; g < grouped; g++) {                                                                   \
                 float sum = 0.0f;                                                                                     \
                 for (int64_t i = 0; i < size; i++) sum += query[g * size + i] * WIDE(key[i]);                         \
@@ -63,6 +65,7 @@ static inline float widened(uint16_t half) {
         for (int64_t i = 0; i < grouped * size; i++) sums[i] = 0.0f;                                                  \
         for (int64_t row = 0; row < length; row++) {                                                                  \
             const TYPE *value = values + row * size;                                                                  \
+            for (int64_t i = 0; i < size; i += 64 / sizeof(TYPE)) __builtin_prefetch(value + ROWS_AHEAD * size + i);  \
             for (int64_t g = 0; g < grouped; g++) {                                                                   \
                 float weight = scores[g * length + row];                                                              \
                 for (int64_t i = 0; i < size; i++) sums[g * size + i] += weight * WIDE(value[i]);                     \
@@ -243,6 +246,83 @@ int multiply(const float *rows, int64_t count, const uint8_t *numbers, const uin
 }
 #endif
 
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+#include <immintrin.h>
+
+int has_halves(void) { return 1; }
+
+#define HALVES_AHEAD 64 /* pairs that are asked for before they are needed */
+#define ROW_TILE 16 /* rows that a block's weights are read for once */
+
+/* 16 outputs for `count` rows, at most ROW_TILE, from pairs of inputs: weights [pairs, 16 outputs, 2], rows
+   [count, stride] of two bfloat16 each. Sums are float32. */
+static inline __attribute__((always_inline)) void half_block(const uint16_t *weights, int64_t pairs,
+                                                             const uint32_t *rows, int64_t stride, const int count,
+                                                             float *out, int64_t outputs) {
+    /* A sum that waits for itself takes six cycles a step: few rows have two or four of them. */
+    const int chains = count >= 4 ? 1 : count >= 2 ? 2 : 4;
+    __m512 total[ROW_TILE];
+    for (int i = 0; i < count * chains; i++) total[i] = _mm512_setzero_ps();
+    int64_t at = 0;
+    for (; at + chains <= pairs; at += chains)
+        for (int c = 0; c < chains; c++) {
+            __m512bh weight = (__m512bh)_mm512_loadu_si512(weights + (at + c) * 32);
+            _mm_prefetch((const char *)(weights + (at + c + HALVES_AHEAD) * 32), _MM_HINT_T0);
+            for (int r = 0; r < count; r++) {
+                __m512bh x = (__m512bh)_mm512_set1_epi32((int)rows[r * stride + at + c]);
+                total[r * chains + c] = _mm512_dpbf16_ps(total[r * chains + c], x, weight);
+            }
+        }
+    for (; at < pairs; at++)
+        for (int r = 0; r < count; r++)
+            total[r * chains] = _mm512_dpbf16_ps(total[r * chains], (__m512bh)_mm512_set1_epi32((int)rows[r * stride + at]),
+                                                 (__m512bh)_mm512_loadu_si512(weights + at * 32));
+    for (int r = 0; r < count; r++) {
+        for (int c = 1; c < chains; c++) total[r * chains] = _mm512_add_ps(total[r * chains], total[r * chains + c]);
+        _mm512_storeu_ps(out + r * outputs, total[r * chains]);
+    }
+}
+
+/* rows [count, 2 * pairs], rounded to bfloat16, times the matrix, transposed, into out [count, outputs]. Weights lie by
+   blocks of 16 outputs: [outputs / 16, pairs, 16, 2] in bfloat16. */
+int multiply_halves(const float *rows, int64_t count, const uint16_t *weights, int64_t outputs, int64_t pairs, float *out,
+                    int threads) {
+    if (outputs % 16 || pairs % 8) return 1;
+    int64_t stride = pairs + 16; /* rows a power of two apart would all fall into the same lines of the cache */
+    uint32_t *halves = malloc(sizeof(uint32_t) * count * stride);
+    if (!halves) return 1;
+    for (int64_t r = 0; r < count; r++)
+        for (int64_t i = 0; i < pairs; i += 8)
+            _mm256_storeu_si256((__m256i *)(halves + r * stride + i),
+                                (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(rows + 2 * (r * pairs + i))));
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t b = 0; b < outputs / 16; b++) {
+        const uint16_t *from = weights + b * pairs * 32;
+        for (int64_t row = 0, now; row < count; row += now) {
+            const uint32_t *x = halves + row * stride;
+            float *to = out + row * outputs + b * 16;
+            int64_t left = count - row;
+            now = left >= 16 ? 16 : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+#define HALF_ROWS(COUNT) half_block(from, pairs, x, stride, COUNT, to, outputs)
+            if (now == 16) HALF_ROWS(16);
+            else if (now == 8) HALF_ROWS(8);
+            else if (now == 4) HALF_ROWS(4);
+            else if (now == 2) HALF_ROWS(2);
+            else HALF_ROWS(1);
+        }
+    }
+    free(halves);
+    return 0;
+}
+#else
+int has_halves(void) { return 0; }
+
+int multiply_halves(const float *rows, int64_t count, const uint16_t *weights, int64_t outputs, int64_t pairs, float *out,
+                    int threads) {
+    return 1;
+}
+#endif
+
 /* A layer for a few rows, each of another sequence, from one call. */
 
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
@@ -250,7 +330,8 @@ typedef float lanes __attribute__((vector_size(64), aligned(4)));
 #define ROWS_AT_ONCE 4
 #define AHEAD 512 /* numbers of a row of weights that are asked for before they are needed */
 
-/* A matrix [outputs, inputs] with its bias, or none: float32 where `bits` is 32, else laid out as `multiply` reads it. */
+/* A matrix [outputs, inputs] with its bias, or none: float32 where `bits` is 32, laid out for `multiply_halves` where it
+   is 16, and for `multiply` where it is 8 or 4. */
 typedef struct {
     const void *numbers;
     const uint16_t *steps, *leasts;
@@ -321,8 +402,10 @@ static void dots_of(const float *rows, const float *weights, const float *bias, 
 /* Rows [count, inputs] times a matrix, transposed, plus its bias: out [count, outputs]. */
 static int product(const matrix *m, const float *rows, int64_t count, float *out, int threads) {
     if (m->bits != 32) {
-        int failed = multiply(rows, count, m->numbers, m->steps, m->leasts, m->outputs, m->inputs / GROUP, m->bits,
-                              out, threads);
+        int failed = m->bits == 16
+                         ? multiply_halves(rows, count, m->numbers, m->outputs, m->inputs / 2, out, threads)
+                         : multiply(rows, count, m->numbers, m->steps, m->leasts, m->outputs, m->inputs / GROUP,
+                                    (int)m->bits, out, threads);
         if (m->bias)
             for (int64_t r = 0; r < count; r++)
                 for (int64_t o = 0; o < m->outputs; o++) out[r * m->outputs + o] += m->bias[o];

@@ -7,7 +7,8 @@ for a whole layer, whose dozen calls take longer than their arithmetic where a m
 or where what it computes does not agree with torch, `load` gives None, and torch computes.
 
 Rows are rounded to bytes with a scale for each 32 numbers, as llama.cpp does: a tenth of a percent of perplexity, where
-one scale for a whole row would cost three. Only processors with AVX-512 VNNI have that product; attention is plain C.
+one scale for a whole row would cost three. Only processors with AVX-512 VNNI have that product, and only such with
+AVX-512 BF16 the one in bfloat16; attention and layers are plain C.
 
 Threads are torch's own: both are linked to the same OpenMP.
 """
@@ -50,6 +51,29 @@ _AGREES = 2e-5
 
 
 @dataclass(frozen=True, slots=True)
+class Halves:
+    """A matrix in bfloat16, laid out for `Native.multiply_halves`: blocks of 16 outputs, in them pairs of inputs."""
+
+    numbers: Tensor
+    outputs: int
+    inputs: int
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        return self.numbers.nbytes
+
+
+def halves(weight: Tensor) -> Halves | None:
+    """Lays out a matrix, shape [outputs, inputs]; None where outputs or inputs are no multiple of 16."""
+    outputs, inputs = weight.shape
+    if outputs % _LANES or inputs % _LANES:
+        return None
+    by_pair = weight.to(torch.bfloat16).view(outputs // _LANES, _LANES, inputs // 2, 2).permute(0, 2, 1, 3)
+    return Halves(by_pair.contiguous(), outputs, inputs)
+
+
+@dataclass(frozen=True, slots=True)
 class Blocks:
     """A matrix in groups of 32 inputs, laid out for `Native.multiply`: weight = number * step + least."""
 
@@ -85,9 +109,9 @@ def blocks(numbers: Tensor, step: Tensor, least: Tensor, bits: int) -> Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A matrix with its bias, as a compiled layer reads it: a float32 tensor, shape [outputs, inputs], or blocks."""
+    """A matrix with its bias, as a compiled layer reads it: a float32 tensor, shape [outputs, inputs], or laid out."""
 
-    held: Tensor | Blocks
+    held: Tensor | Halves | Blocks
     bias: Tensor | None
     most_rows: int
     """For more rows, other ways to multiply are faster."""
@@ -202,6 +226,8 @@ def _matrix(matrix: Matrix) -> _Matrix:
     held, bias = matrix.held, None if matrix.bias is None else matrix.bias.data_ptr()
     if isinstance(held, Tensor):
         return _Matrix(held.data_ptr(), None, None, bias, *held.shape, 32)
+    if isinstance(held, Halves):
+        return _Matrix(held.numbers.data_ptr(), None, None, bias, held.outputs, held.inputs, 16)
     addresses = (one.data_ptr() for one in (held.numbers, held.steps, held.leasts))
     return _Matrix(*addresses, bias, held.outputs, held.groups * GROUP, held.bits)
 
@@ -220,6 +246,10 @@ class Native:
         ]  # fmt: skip
         self._multiply: Any = self._library.multiply
         self._multiply.argtypes = [address, size, address, address, address, size, size, number, address, number]
+        self._multiply_halves: Any = self._library.multiply_halves
+        self._multiply_halves.argtypes = [address, size, address, size, size, address, number]
+        self.halves = bool(self._library.has_halves())
+        """Whether `multiply_halves` works on this processor."""
         self._pass: Any = self._library.pass_layer
         self._pass.argtypes = [
             address, address, size, address, address, address, number, size, address, address, address, address,
@@ -257,6 +287,18 @@ class Native:
         failed = self._multiply(
             rows.data_ptr(), len(rows), matrix.numbers.data_ptr(), matrix.steps.data_ptr(), matrix.leasts.data_ptr(),
             matrix.outputs, matrix.groups, matrix.bits, out.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"a product with {matrix.outputs} outputs could not be computed")
+        return out
+
+    def multiply_halves(self, rows: Tensor, matrix: Halves) -> Tensor:
+        """Rows [n, inputs] float32, rounded to bfloat16, times the matrix, transposed: [n, outputs] float32."""
+        rows = rows.contiguous()
+        out = rows.new_empty(len(rows), matrix.outputs)
+        failed = self._multiply_halves(
+            rows.data_ptr(), len(rows), matrix.numbers.data_ptr(), matrix.outputs, matrix.inputs // 2, out.data_ptr(),
+            torch.get_num_threads(),
         )  # fmt: skip
         if failed:
             raise MemoryError(f"a product with {matrix.outputs} outputs could not be computed")
@@ -318,6 +360,13 @@ def _agrees(native: Native) -> bool:
             return False
     if not _layer_agrees(native, made):
         return False
+    if native.halves:
+        matrix, rows = torch.randn(32, 48, generator=made), torch.randn(19, 48, generator=made)
+        laid_out = halves(matrix)
+        assert laid_out is not None
+        theirs = linear(rows.to(torch.bfloat16).float(), matrix.to(torch.bfloat16).float())
+        if not torch.allclose(native.multiply_halves(rows, laid_out), theirs, atol=1e-4):
+            return False
     if not native.products:
         return True
     numbers = torch.randint(0, 16, (32, 64), generator=made)

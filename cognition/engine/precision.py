@@ -35,14 +35,17 @@ _SIZE = 2048
 _ROUNDS = 6
 _FEW = (1, 2, 4, 8, 16, 32)
 _MANY = (16, 64)
+_ALL = (1, *_MANY)
+_VERSION = 2
+"""Of what is measured and kept."""
 _WORTH_IT = 0.8
 """float32 is the exact one, so another format must take less than this part of its time."""
 
 Quantised = Literal["int4", "int8"]
 
 Seconds = Mapping[str, Mapping[int, float]]
-"""What one product takes, by format and rows. "packed" is bfloat16 in oneDNN's layout, "native int4" and "native int8"
-are those of `cognition.engine.native`.
+"""What one product takes, by format and rows. "packed" is bfloat16 in oneDNN's layout; what begins with "native" is
+`cognition.engine.native`.
 """
 
 
@@ -52,10 +55,13 @@ class Choice:
 
     full: Literal["float32", "bfloat16"]
     packed: bool
+    """Whether bfloat16 is kept in oneDNN's layout."""
     few: tuple[tuple[Quantised, int], ...]
     """The best first, each with the rows up to which it is better than the full format."""
     native: bool = False
     """Whether these are the compiled products."""
+    halves: bool = False
+    """Whether bfloat16 is multiplied by the compiled product."""
 
     def precision(self, *, quantised: bool) -> Precision:
         """The fastest for a model, which was quantised or not."""
@@ -66,10 +72,12 @@ class Choice:
         from cognition.engine.products import Formats
 
         if precision == "quantised":
-            packed = self.packed and self.full == "bfloat16"
-            return Formats(self.full, self.few, packed, native, native_products=self.native)
+            half = self.full == "bfloat16"
+            return Formats(
+                self.full, self.few, half and self.packed, native, half and self.halves, native_products=self.native
+            )
         if precision == "bfloat16":
-            return Formats(precision, packed=self.packed, native=native)
+            return Formats(precision, packed=self.packed, native=native, native_halves=self.halves)
         return Formats(native=native)
 
 
@@ -83,7 +91,7 @@ def measured(cache_dir: Path) -> Choice:
     from cognition.engine.native import load
 
     kernels = load(cache_dir)
-    setting = [processor(), torch.__version__, torch.get_num_threads(), os.cpu_count(), kernels is not None]
+    setting = [_VERSION, processor(), torch.__version__, torch.get_num_threads(), os.cpu_count(), kernels is not None]
     key = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
     kept = cache_dir / "models" / f"formats-{key}.json"
     if kept.is_file():
@@ -108,6 +116,9 @@ def chosen(seconds: Seconds) -> Choice:
     """The choice that follows from what was measured; formats that are missing cannot be had."""
     packed = "packed" in seconds and _total(seconds["packed"], _MANY) < _total(seconds["bfloat16"], _MANY)
     half = seconds["packed" if packed else "bfloat16"]
+    halves = "native bfloat16" in seconds and _total(seconds["native bfloat16"], _ALL) < _total(half, _ALL)
+    if halves:
+        packed, half = False, seconds["native bfloat16"]
     full: Literal["float32", "bfloat16"] = "float32"
     if _total(half, (1, 64)) < _WORTH_IT * _total(seconds["float32"], (1, 64)):
         full = "bfloat16"
@@ -119,7 +130,7 @@ def chosen(seconds: Seconds) -> Choice:
     held = {one: seconds.get(f"native {one}" if native else one) for one in names}
     better = [(one, taken) for one, taken in held.items() if taken is not None and taken[1] < _WORTH_IT * many[1]]
     better.sort(key=lambda pair: pair[1][1])
-    return Choice(full, packed, tuple((one, _most_rows(taken, many)) for one, taken in better), native)
+    return Choice(full, packed, tuple((one, _most_rows(taken, many)) for one, taken in better), native, halves)
 
 
 def _most_rows(few: Mapping[int, float], many: Mapping[int, float]) -> int:
@@ -139,7 +150,13 @@ def _read(told: Mapping[str, object]) -> Choice:
     if not isinstance(named, list) or not all(isinstance(rows, int) for _, rows in named):
         raise ValueError(f"few is {named!r}")
     full: Literal["float32", "bfloat16"] = "bfloat16" if told["full"] == "bfloat16" else "float32"
-    return Choice(full, bool(told["packed"]), tuple((known[one], rows) for one, rows in named), bool(told["native"]))
+    return Choice(
+        full,
+        bool(told["packed"]),
+        tuple((known[one], rows) for one, rows in named),
+        bool(told["native"]),
+        bool(told["halves"]),
+    )
 
 
 def _measure(kernels: Native | None) -> dict[str, dict[int, float]]:
@@ -181,6 +198,8 @@ def _products(kernels: Native | None) -> dict[str, Product]:
         products["packed"] = product(four, formats=Formats(many="bfloat16", packed=True))
     if can_int4():
         products["int4"] = product(four, formats=Formats(few=(("int4", most),)))
+    if kernels is not None and kernels.halves:
+        products["native bfloat16"] = product(four, formats=Formats("bfloat16", native=kernels, native_halves=True))
     if kernels is not None and kernels.products:
         products["native int4"] = product(
             four, formats=Formats(few=(("int4", most),), native=kernels, native_products=True)

@@ -6,7 +6,7 @@ may hold its matrix twice, once for few rows and once for many. Rows are float32
 are its business.
 
 - `float32`: the exact one.
-- `bfloat16`: half the bytes. Where oneDNN multiplies in it, packed once in the layout that its kernels read.
+- `bfloat16`: half the bytes. Laid out once as the compiled product reads it, or as oneDNN does where that is faster.
 - `int4`: four bits a weight, with a scale and an offset in bfloat16 for each 32 of a row; rows in bfloat16. Only for a
   matrix that lies on such a grid, which is what Q4_0 and Q4_1 of a GGUF file are: nothing is rounded but the scales,
   by as much as bfloat16 rounds a weight.
@@ -14,7 +14,8 @@ are its business.
   bits or fewer, whose values it moves by half a step at most.
 
 Where `cognition.engine.native` is there, it computes the last two with the scales as they are stored, and with rows in
-bytes that have a scale for each 32.
+bytes that have a scale for each 32. Its bfloat16 takes half of oneDNN's time for one row and as long for 64; where
+oneDNN has matrix units to use, it is the faster one for many.
 
 What it does not do: rounding rows with one scale for all, which costs SmolLM2 2 to 4% of perplexity on a page of text;
 nor does it quantise a matrix that came in full.
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from cognition.engine.native import GROUP, Blocks, Matrix, Native, blocks
+from cognition.engine.native import GROUP, Blocks, Halves, Matrix, Native, blocks, halves
 
 Format = Literal["float32", "bfloat16", "int8", "int4"]
 
@@ -56,6 +57,8 @@ class Formats:
     """Whether bfloat16 is kept in oneDNN's layout; see `can_pack`."""
     native: Native | None = None
     """What is compiled; computes attention in the decoder."""
+    native_halves: bool = False
+    """Whether it multiplies what is held in bfloat16, too."""
     native_products: bool = False
     """Whether it also multiplies what is held in few bits: exactly as stored, with rows rounded to bytes in groups."""
 
@@ -258,6 +261,26 @@ class _Native(Product):
         return Matrix(self._blocks, self._bias, sys.maxsize)
 
 
+class _NativeHalves(Product):
+    """bfloat16 by the compiled product."""
+
+    formats = ("bfloat16",)
+
+    def __init__(self, matrix: Halves, bias: Tensor | None, native: Native) -> None:
+        self.outputs, self.inputs, self.nbytes = matrix.outputs, matrix.inputs, matrix.nbytes
+        self._halves, self._multiply = matrix, native.multiply_halves
+        self._bias = None if bias is None else bias.float()
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        result = self._multiply(rows, self._halves)
+        return result if self._bias is None else result.add_(self._bias)
+
+    @property
+    def matrix(self) -> Matrix:
+        """See Product."""
+        return Matrix(self._halves, self._bias, sys.maxsize)
+
+
 class _Either(Product):
     """One for few rows, another for many."""
 
@@ -287,6 +310,8 @@ def _full(weight: Tensor, bias: Tensor | None, formats: Formats) -> Product:
         return _Plain(weight.float(), bias)
     if formats.many != "bfloat16":
         raise ValueError(f"{formats.many} is no format for many rows; those are float32 and bfloat16")
+    if formats.native is not None and formats.native_halves and (laid_out := halves(weight)) is not None:
+        return _NativeHalves(laid_out, bias, formats.native)
     return _Packed(weight, bias) if formats.packed else _Plain(weight.to(torch.bfloat16), bias)
 
 

@@ -187,6 +187,14 @@ class TestChoice:
         slow = dict.fromkeys(rows, 50.0)
         assert chosen(seconds(**{"native int4": slow, "native int8": slow})) == chosen(seconds())
 
+    def test_compiled_bfloat16_is_taken_where_it_is_faster(self):
+        rows = (1, 2, 4, 8, 16, 32, 64)
+        choice = chosen(seconds(**{"native bfloat16": dict.fromkeys(rows, 3.0)}))
+        assert choice == Choice("bfloat16", False, (("int4", 2), ("int8", 8)), halves=True)
+        assert choice.formats("bfloat16") == Formats("bfloat16", native_halves=True)
+        assert choice.formats("float32") == Formats()
+        assert chosen(seconds(**{"native bfloat16": dict.fromkeys(rows, 4.5)})) == chosen(seconds())
+
     def test_it_is_measured_once(self, tmp_path, monkeypatch, caplog):
         first = measured(tmp_path)
         assert first.full in ("float32", "bfloat16")
@@ -263,6 +271,24 @@ class TestNative:
         rounded = ((groups * (127 / most)).round().double() * (most / 127)).view(count, -1)
         exact = torch.nn.functional.linear(rounded, weight.double(), bias.double())
         torch.testing.assert_close(ours(rows).double(), exact, atol=1e-4, rtol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(16, 16), (80, 160), (144, 48), (32, 2048)])
+    @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 15, 16, 33])
+    def test_a_product_in_bfloat16_rounds_what_it_multiplies_and_not_what_it_adds(self, kernels, shape, count):
+        if not kernels.halves:
+            pytest.skip("this processor has no bfloat16 products")
+        weight, rows, bias = torch.randn(*shape), torch.randn(count, shape[1]), torch.randn(shape[0])
+        ours = product(weight, bias, Formats("bfloat16", native=kernels, native_halves=True))
+        assert ours.formats == ("bfloat16",)
+        assert ours.nbytes == 2 * weight.numel()
+        half, halved = weight.to(torch.bfloat16).double(), rows.to(torch.bfloat16).double()
+        exact = torch.nn.functional.linear(halved, half, bias.double())
+        torch.testing.assert_close(ours(rows).double(), exact, atol=1e-4, rtol=1e-5)
+
+    def test_a_matrix_that_the_compiled_product_does_not_take_goes_to_torch(self, kernels):
+        weight, rows = torch.randn(17, 40), torch.randn(3, 40)
+        ours = product(weight, None, Formats("bfloat16", native=kernels, native_halves=True))
+        torch.testing.assert_close(ours(rows), rows @ weight.T, atol=0.3, rtol=0.1)
 
     def test_a_row_alone_and_among_others_gives_the_same(self, kernels):
         if not kernels.products:
