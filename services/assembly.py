@@ -20,6 +20,7 @@ from services.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from perception.decoders.base import Decoder
+    from perception.encoders.base import Encoder
     from services.perception.hosting import Hosted
 
 
@@ -97,20 +98,13 @@ def open_index(settings: Settings) -> Index:
 def _perception(settings: Settings, links: Links) -> Service:
     from sapience.v1 import concept_pb2
 
-    from perception.encoders.base import Encoder
-    from perception.encoders.sentence import SentenceEncoder
     from perception.rerankers.base import Reranker
     from services import perception
     from services.perception.hosting import Hosted
 
-    address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
     threads = settings.threads or None
-    encoder: Hosted[Encoder] = Hosted(
-        concept_pb2.MODEL_KIND_ENCODER,
-        settings.encoder,
-        partial(SentenceEncoder, address, device=settings.device, threads=threads),
-        Worker("encoder", max_waiting=256),
-    )
+    encoders = [_encoder(settings.encoder, "SAPIENCE_ENCODER", settings, lazy=False)]
+    encoders += [_encoder(one, "SAPIENCE_ENCODERS", settings, lazy=True) for one in settings.encoder_addresses]
     reranker: Hosted[Reranker] | None = None
     if settings.reranker:
         from perception.rerankers.cross_encoder import CrossEncoderReranker
@@ -122,8 +116,29 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    models = perception.Models([encoder], reranker, decoders=_decoders(settings))
-    return perception.service(perception.Perception(models))
+    models = perception.Models(encoders, reranker, decoders=_decoders(settings))
+    return perception.service(perception.Perception(models, cache_bytes=settings.encoding_cache_mb << 20))
+
+
+def _encoder(address: str, field: str, settings: Settings, *, lazy: bool) -> Hosted[Encoder]:
+    from sapience.v1 import concept_pb2
+
+    from perception.encoders.loading import loaded
+    from services.perception.hosting import Hosted
+
+    return Hosted(
+        concept_pb2.MODEL_KIND_ENCODER,
+        address,
+        partial(
+            loaded,
+            ModelAddress.parse(address, field=field),
+            device=settings.device,
+            threads=settings.threads or None,
+            accepted=settings.accepted_licences,
+        ),
+        Worker("encoder", max_waiting=256),
+        lazy=lazy,
+    )
 
 
 def _decoders(settings: Settings) -> list[Hosted[Decoder]]:

@@ -19,6 +19,8 @@ class Encoded:
     """How many of the texts were longer than the encoder reads, so that their ends are not in their vectors."""
     lengths: Float32 | None = None
     """Shape [texts]: how long the rows were before they were brought to length 1. None where that says nothing."""
+    cut: Sequence[bool] | None = None
+    """Which texts were longer than the encoder reads; None where none was."""
 
 
 class Encoder(ABC):

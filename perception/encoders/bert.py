@@ -137,8 +137,8 @@ class Bert:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_tokens)
 
-    def encode(self, texts: Sequence[str]) -> tuple[Float32, int]:
-        """Mean-pooled vectors, shape [texts, dimensions], not yet of unit length; and how many texts were cut."""
+    def encode(self, texts: Sequence[str]) -> tuple[Float32, list[bool]]:
+        """Mean-pooled vectors, shape [texts, dimensions], not yet of unit length; and which texts were cut."""
         encodings = self._tokenizer.encode_batch(list(texts))
         ids = [encoding.ids for encoding in encodings]
         by_length = sorted(range(len(ids)), key=lambda place: len(ids[place]))
@@ -147,7 +147,7 @@ class Bert:
             for start in range(0, len(ids), self._batch_size):
                 places = by_length[start : start + self._batch_size]
                 vectors[places] = self._forward([ids[place] for place in places]).cpu().numpy()
-        return vectors, sum(bool(encoding.overflowing) for encoding in encodings)
+        return vectors, [bool(encoding.overflowing) for encoding in encodings]
 
     def _forward(self, batch: list[list[int]]) -> Tensor:
         """Vectors of token sequences, shape [batch, dimensions]."""

@@ -41,8 +41,8 @@ class _Backend(Protocol):
     dimensions: int
     max_tokens: int
 
-    def encode(self, texts: Sequence[str]) -> tuple[Float32, int]:
-        """Vectors of any length, and how many texts were cut."""
+    def encode(self, texts: Sequence[str]) -> tuple[Float32, list[bool]]:
+        """Vectors of any length, and which texts were cut."""
         ...
 
 
@@ -99,10 +99,10 @@ class SentenceEncoder(Encoder):
         with self._lock:
             self._set_threads()
             if query and isinstance(self._backend, _SentenceTransformers):
-                vectors, truncated = self._backend.encode(texts, query=True)
+                vectors, cut = self._backend.encode(texts, query=True)
             else:
-                vectors, truncated = self._backend.encode(texts)
-        return Encoded(_unit(vectors, self.space), truncated)
+                vectors, cut = self._backend.encode(texts)
+        return Encoded(_unit(vectors, self.space), sum(cut), cut=cut)
 
     def _set_threads(self) -> None:
         """For the calling thread: OpenMP keeps the number for each."""
@@ -139,12 +139,12 @@ class _SentenceTransformers:
         self.max_tokens = int(self._model.max_seq_length or 512)
         self.dimensions = int(self._model.encode(["."], show_progress_bar=False).shape[1])
 
-    def encode(self, texts: Sequence[str], *, query: bool = False) -> tuple[Float32, int]:
+    def encode(self, texts: Sequence[str], *, query: bool = False) -> tuple[Float32, list[bool]]:
         """See _Backend. `query` uses the prompt that the model has for questions, if it has one."""
         encode = self._model.encode_query if query else self._model.encode_document
         ids = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
         vectors = encode(list(texts), batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True)
-        return np.asarray(vectors, np.float32), sum(len(each) > self.max_tokens for each in ids)
+        return np.asarray(vectors, np.float32), [len(each) > self.max_tokens for each in ids]
 
 
 def _unit(vectors: Float32, space: Space) -> Float32:

@@ -126,6 +126,18 @@ def memory(
 
 
 @bench_app.command()
+def perception(
+    seed: Seed = 0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each part of a turn is.")] = 3.0,
+    as_json: AsJson = False,
+) -> None:
+    """What the perception service keeps of its encoder's speed, and how it finds translations."""
+    from services.bench import perception
+
+    perception.run(seed, seconds).show(as_json=as_json)
+
+
+@bench_app.command()
 def prosqa(
     data: Annotated[Path, typer.Option(help="A file in ProsQA's format.")],
     seed: Seed = 0,

