@@ -98,19 +98,32 @@ def _perception(settings: Settings, links: Links) -> Service:
     from sapience.v1 import concept_pb2
 
     from perception.encoders.base import Encoder
-    from perception.encoders.sentence import SentenceEncoder
+    from perception.encoders.loading import loaded
     from perception.rerankers.base import Reranker
     from services import perception
     from services.perception.hosting import Hosted
 
-    address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
     threads = settings.threads or None
-    encoder: Hosted[Encoder] = Hosted(
-        concept_pb2.MODEL_KIND_ENCODER,
-        settings.encoder,
-        partial(SentenceEncoder, address, device=settings.device, threads=threads),
-        Worker("encoder", max_waiting=256),
-    )
+    encoders: list[Hosted[Encoder]] = [
+        Hosted(
+            concept_pb2.MODEL_KIND_ENCODER,
+            address,
+            partial(
+                loaded,
+                ModelAddress.parse(address, field=setting),
+                device=settings.device,
+                threads=threads,
+                accepted=settings.accepted_licences,
+            ),
+            Worker("encoder", max_waiting=256),
+            lazy=setting == "SAPIENCE_ENCODERS",
+        )
+        for setting, addresses in (
+            ("SAPIENCE_ENCODER", (settings.encoder,)),
+            ("SAPIENCE_ENCODERS", settings.encoder_addresses),
+        )
+        for address in addresses
+    ]
     reranker: Hosted[Reranker] | None = None
     if settings.reranker:
         from perception.rerankers.cross_encoder import CrossEncoderReranker
@@ -122,7 +135,7 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    models = perception.Models([encoder], reranker, decoders=_decoders(settings))
+    models = perception.Models(encoders, reranker, decoders=_decoders(settings))
     return perception.service(perception.Perception(models))
 
 

@@ -4,9 +4,7 @@ The same vectors as sonar-space and fairseq2 give, to 1e-5 (`make test-sonar` ho
 `perception.sonar.converting` wrote. The vector of a text is the mean of the encoder's outputs over all its tokens, the
 language and the end among them (Duquenne et al. 2023, arXiv 2308.11466, section 3).
 
-SONAR was trained on sentences and its vectors lose words above some 250 characters. So a longer text is cut into pieces
-of at most `MAX_CHARS`, as `perception.segment` cuts, and gets the mean of the pieces' unit vectors, at length 1:
-nothing is left out and `truncated` stays 0, but no decoder gives such a text back. Who wants it back cuts it before.
+A text of more than 250 characters is cut and its pieces' vectors are averaged: see `perception.encoders.joining`.
 """
 
 from __future__ import annotations
@@ -17,17 +15,15 @@ from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
-from core.errors import FailedPrecondition, InvalidArgument
+from core.errors import FailedPrecondition
 from core.models import ModelAddress, locate
 from core.nouns import Float32
 from perception.encoders.base import Encoded, MultilingualEncoder
+from perception.encoders.joining import MAX_CHARS, joined, pieces_of
 from perception.encoders.sentence import Device, torch_device
-from perception.segment import segment
 from perception.sonar import folder as folders
 from perception.sonar.vocabulary import PAD, Vocabulary
 
-MAX_CHARS = 250
-"""The longest text that is encoded in one piece, in characters."""
 _MAX_TOKENS = 512
 """What the official encoder was built for. Two more are its language and end; 250 characters are never so many."""
 
@@ -85,21 +81,13 @@ class SonarEncoder(MultilingualEncoder):
 
     def encode(self, texts: Sequence[str], *, query: bool = False, language: str = "") -> Encoded:
         """See MultilingualEncoder."""
-        for place, text in enumerate(texts):
-            if not text.strip():
-                raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
         token = self._vocabulary.language(language)
-        owners: list[int] = []
-        pieces: list[str] = []
-        for place, text in enumerate(texts):
-            cut = [text] if len(text) <= MAX_CHARS else [one.text for one in segment(text, max_chars=MAX_CHARS)]
-            pieces += cut
-            owners += [place] * len(cut)
+        pieces, owners = pieces_of(texts, MAX_CHARS)
         if not pieces:
             return Encoded(np.empty((0, self.space.dimensions), np.float32), 0, np.empty(0, np.float32))
         with self._lock:
             own = self.own_vectors([self._vocabulary.source(piece, token) for piece in pieces])
-        return joined(own, np.array(owners), len(texts), str(self.space))
+        return joined(own, owners, len(texts), self.space)
 
     def own_vectors(self, tokens: Sequence[Sequence[int]]) -> Float32:
         """The vectors [texts, dimensions] as the model gives them, of token sequences of `Vocabulary.source`."""
@@ -126,24 +114,3 @@ class SonarEncoder(MultilingualEncoder):
                 batch = []
             batch.append(place)
         yield batch
-
-
-def joined(own: Float32, owners: np.ndarray[tuple[int], np.dtype[np.int64]], texts: int, space: str) -> Encoded:
-    """The texts' vectors at length 1: the mean of the unit vectors of their pieces, and the pieces' mean length.
-
-    `own` are the pieces' vectors, `owners` the texts that they are of. Raises FailedPrecondition
-    (MODEL_OUTPUT_INVALID).
-    """
-    precise = own.astype(np.float64)
-    lengths = np.linalg.norm(precise, axis=1)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        raise FailedPrecondition(
-            f"the encoder of {space} gave a vector that is zero or not finite; its weights are damaged: get them again",
-            reason="MODEL_OUTPUT_INVALID",
-        )
-    counts = np.bincount(owners, minlength=texts)
-    means = np.zeros((texts, own.shape[1]))
-    np.add.at(means, owners, precise / lengths[:, None])
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    usual = np.bincount(owners, lengths, minlength=texts) / counts
-    return Encoded(means.astype(np.float32), 0, usual.astype(np.float32))

@@ -19,6 +19,18 @@ NON_COMMERCIAL = "CC-BY-NC-4.0"
 SPACE = Space("sonar", "1", 1024)
 """The space of all of them: speech encoders were trained into that of the text encoder."""
 
+SAMPLE = (
+    "The library opens at nine in the morning.",
+    "Her brother moved to the coast last spring.",
+    "We could not find the key to the garden gate.",
+    "Three ships left the harbour before the storm.",
+    "Please send me the report when it is finished.",
+    "The children had never seen so much snow.",
+    "Prices of wheat rose by a tenth within a month.",
+    "He plays the violin, but not very well.",
+)
+"""Sentences whose vectors say how long vectors of the space usually are."""
+
 _FILES = "https://dl.fbaipublicfiles.com/SONAR"
 PIECES_URL = f"{_FILES}/sentencepiece.source.256000.model"
 """Where the SentencePiece model of all text models is."""

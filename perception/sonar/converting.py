@@ -23,24 +23,12 @@ from core.errors import AlreadyExists, FailedPrecondition, NotFound
 from core.models import ModelAddress
 from core.nouns import Space
 from perception.encoders.sonar import SonarEncoder
-from perception.sonar.catalogue import NON_COMMERCIAL, SPACE
+from perception.sonar.catalogue import NON_COMMERCIAL, SAMPLE, SPACE
 from perception.sonar.folder import PIECES, Description, Part
 from perception.sonar.vocabulary import ALL_LANGUAGES, BOS, EOS, FAIRSEQ2_ROWS, PAD, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SAMPLE = (
-    "The library opens at nine in the morning.",
-    "Her brother moved to the coast last spring.",
-    "We could not find the key to the garden gate.",
-    "Three ships left the harbour before the storm.",
-    "Please send me the report when it is finished.",
-    "The children had never seen so much snow.",
-    "Prices of wheat rose by a tenth within a month.",
-    "He plays the violin, but not very well.",
-)
-"""Sentences whose vectors say how long vectors of the space usually are."""
 
 _FAIRSEQ2 = (
     (re.compile(r"^(?:encoder|decoder)_frontend\.embed\."), "embed_tokens."),
@@ -207,6 +195,6 @@ def _write(
 
 def _usual_length(folder: Path, licence: str, space: Space) -> float:
     encoder = SonarEncoder(ModelAddress("file", str(folder.resolve())), device="cpu", accepted={licence})
-    lengths = encoder.encode(_SAMPLE).lengths
+    lengths = encoder.encode(SAMPLE).lengths
     assert lengths is not None
     return round(float(np.mean(lengths)), 6)

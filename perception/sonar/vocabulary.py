@@ -50,15 +50,7 @@ class Vocabulary:
 
         Raises InvalidArgument (BAD_LANGUAGE, UNKNOWN_LANGUAGE) naming `field`.
         """
-        code = asked if asked in self._languages else flores_code(asked, field=field) if asked else self.default
-        if code not in self._languages:
-            known = ", ".join(self._languages) if len(self._languages) < 9 else f"{len(self._languages)} others"
-            raise InvalidArgument(
-                f"{field} is {asked!r}, which this model was not trained on; it knows {known}",
-                field=field,
-                reason="UNKNOWN_LANGUAGE",
-            )
-        return self._languages[code]
+        return self._languages[known_code(asked, self.languages, self.default, field)]
 
     def source(self, text: str, language: int) -> list[int]:
         """The tokens that an encoder reads: the language, the text, the end."""
@@ -70,6 +62,22 @@ class Vocabulary:
         last = self._pieces.get_piece_size()
         pieces = [_PIECE_UNK if token == UNK else token - 1 for token in tokens if UNK <= token <= last]
         return str(self._pieces.decode(pieces))
+
+
+def known_code(asked: str, languages: Sequence[str], default: str, field: str = "language") -> str:
+    """The code among `languages` that is meant by a BCP 47 tag or a code; the default one by an empty text.
+
+    Raises InvalidArgument (BAD_LANGUAGE, UNKNOWN_LANGUAGE) naming `field`.
+    """
+    code = asked if asked in languages else flores_code(asked, field=field) if asked else default
+    if code not in languages:
+        known = ", ".join(languages) if len(languages) < 9 else f"{len(languages)} others"
+        raise InvalidArgument(
+            f"{field} is {asked!r}, which this model was not trained on; it knows {known}",
+            field=field,
+            reason="UNKNOWN_LANGUAGE",
+        )
+    return code
 
 
 ALL_LANGUAGES = FLORES_CODES
