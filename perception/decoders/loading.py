@@ -1,4 +1,4 @@
-"""Which decoder is behind an address: what its folder holds says it.
+"""Which decoder is behind an address: the scheme, or what its folder holds, says it.
 
 Imports no torch; loading one does.
 """
@@ -11,6 +11,7 @@ from typing import Literal
 from core.errors import FailedPrecondition
 from core.models import ModelAddress, locate
 from perception.decoders.base import Decoder
+from perception.sonar.folder import is_sonar
 
 
 def loaded(
@@ -25,7 +26,15 @@ def loaded(
     Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, LICENCE_NOT_ACCEPTED,
     DEVICE_UNAVAILABLE).
     """
+    if address.scheme == "sonar":
+        from perception.sonar import pipelines
+
+        return pipelines.decoder(address, device=device, threads=threads, accepted=accepted)
     folder = locate(address)
+    if is_sonar(folder, "decoder"):
+        from perception.decoders.sonar import SonarDecoder
+
+        return SonarDecoder(address, device=device, threads=threads, accepted=accepted)
     raise FailedPrecondition(
         f"{address}: {folder} holds no decoder that is known here; name the folder of one", reason="MODEL_LOAD_FAILED"
     )

@@ -14,6 +14,7 @@ from core.errors import FailedPrecondition, InvalidArgument, NotFound, SapienceE
 from core.nouns import Float32, Space
 from perception.decoders.base import Decoder
 from perception.encoders.base import Encoder, MultilingualEncoder
+from perception.encoders.speech import SpeechEncoder
 from services import wire
 from services.perception.hosting import Hosted
 
@@ -94,7 +95,7 @@ class DecodingCalls:
             except SapienceError as error:
                 log.warning("no round trip by this encoder", model=hosted.address, error=error.message)
                 continue
-            if encoder.space == space:
+            if encoder.space == space and not isinstance(encoder, SpeechEncoder):
                 return hosted
         return None
 

@@ -13,6 +13,7 @@ from perception.encoders.base import Encoder, MultilingualEncoder
 from services import wire
 from services.perception.batching import Batcher
 from services.perception.hosting import Hosted
+from services.perception.sounding import encode_speech
 
 MAX_TEXTS = 4096
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -39,6 +40,8 @@ class EncodingCalls:
 
     async def _encode(self, request: pb.EncodeRequest, path: str) -> pb.EncodeResponse:
         hosted = self._encoder_named(request.model, path)
+        if request.media:
+            return await encode_speech(request, path, hosted)
         texts = list(request.texts)
         if not 1 <= len(texts) <= MAX_TEXTS:
             raise InvalidArgument(
@@ -62,7 +65,7 @@ class EncodingCalls:
                 return hosted
         known = ", ".join(repr(one.address) for one in self._encoders)
         raise NotFound(
-            f"no encoder {address!r} is loaded, but {known} (SAPIENCE_ENCODER)",
+            f"no encoder {address!r} is loaded, but {known} (SAPIENCE_ENCODER, SAPIENCE_ENCODERS)",
             reason="MODEL_NOT_FOUND",
             field=f"{path}model",
         )

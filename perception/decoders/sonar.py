@@ -1,0 +1,142 @@
+"""SONAR's text decoder by transformers: an M2M100 decoder that attends to one vector.
+
+The same logits as sonar-space and fairseq2 give, to 1e-4, and the same texts (`make test-sonar` holds it), from a
+folder that `perception.sonar.converting` wrote. The beam search is fairseq2's: five beams, scores divided by lengths,
+the language's own score counted, an end after as many finished texts as beams.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
+
+from core.errors import FailedPrecondition
+from core.models import ModelAddress, locate
+from core.nouns import Float32
+from perception.decoders.base import Decoder
+from perception.encoders.sentence import Device, torch_device
+from perception.sonar import folder as folders
+from perception.sonar.vocabulary import EOS, PAD, Vocabulary
+
+if TYPE_CHECKING:
+    import torch
+
+BEAMS = 5
+MAX_NEW_TOKENS = 129
+"""As many as fairseq2 writes at most for a source of one vector."""
+_PROMPT = 2
+"""The end, which begins every text, and the language."""
+
+
+class SonarDecoder(Decoder):
+    """SONAR's text decoder in this process. Safe to use from several threads, one computes at a time."""
+
+    def __init__(
+        self,
+        address: ModelAddress,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        batch_size: int = 8,
+        accepted: Set[str] = frozenset(),
+    ) -> None:
+        """Loads the model: seconds, so call it on a thread.
+
+        Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, LICENCE_NOT_ACCEPTED,
+        DEVICE_UNAVAILABLE).
+        """
+        folder = locate(address)
+        description = folders.read(folder, "decoder", address, accepted)
+        self.device = torch_device(device)
+        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        try:
+            import torch
+            from transformers import M2M100ForConditionalGeneration
+
+            torch.set_num_threads(self._threads)
+            self._vocabulary = Vocabulary(folder / folders.PIECES, description.languages, description.default_language)
+            model = folders.whole(M2M100ForConditionalGeneration, folder)
+            if model.config.vocab_size != self._vocabulary.size:
+                raise ValueError(f"{model.config.vocab_size} embeddings for {self._vocabulary.size} tokens")
+        except Exception as error:  # whatever a broken folder makes of the libraries below
+            raise FailedPrecondition(
+                f"{address}: {folder} could not be loaded as a decoder of SONAR ({type(error).__name__}: {error}); "
+                "convert the checkpoint again: sapience models convert-sonar",
+                reason="MODEL_LOAD_FAILED",
+            ) from error
+        self._model = model.eval().to(self.device)
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+        self.address = address
+        self.licence = description.licence
+        self.space = description.named_space
+        self.mean_length = description.mean_length
+        self.parameters = sum(weight.numel() for weight in model.parameters())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of the languages that it writes."""
+        return self._vocabulary.languages
+
+    def decode(self, vectors: Float32, *, language: str = "") -> Sequence[str]:
+        """See Decoder."""
+        token = self._vocabulary.language(language)
+        with self._lock:
+            return [
+                self._vocabulary.text(tokens)
+                for start in range(0, len(vectors), self._batch_size)
+                for tokens in self._written(vectors[start : start + self._batch_size], token)
+            ]
+
+    def logits(self, vector: Float32, tokens: Sequence[int]) -> Float32:
+        """The logits [tokens, vocabulary] after each of `tokens`, where they begin with the end and the language."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            found = self._model(encoder_outputs=self._memory(vector[None]), decoder_input_ids=self._row(tokens)[None])
+            logits: Float32 = found.logits[0].cpu().numpy()
+            return logits
+
+    def _written(self, vectors: Float32, language: int) -> list[list[int]]:
+        import torch
+        from transformers import LogitsProcessorList
+
+        def prompted(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            """The first token is the language at its own score, and <pad> is never written."""
+            masked = scores.clone()
+            masked[:, PAD] = -torch.inf
+            if tokens.shape[1] == 1:
+                masked = torch.full_like(scores, -torch.inf)
+                masked[:, language] = scores[:, language]
+            return masked
+
+        torch.set_num_threads(self._threads)  # for the calling thread: OpenMP keeps the number for each
+        with torch.inference_mode():
+            found = self._model.generate(
+                encoder_outputs=self._memory(vectors),
+                logits_processor=LogitsProcessorList([prompted]),
+                num_beams=BEAMS,
+                do_sample=False,
+                early_stopping=True,
+                length_penalty=1.0,
+                max_length=min(_PROMPT + MAX_NEW_TOKENS, self._model.config.max_position_embeddings),
+                forced_eos_token_id=EOS,
+                decoder_start_token_id=EOS,
+                pad_token_id=PAD,
+                eos_token_id=EOS,
+            )
+        rows: list[list[int]] = [row[_PROMPT:] for row in found.tolist()]
+        return [row[: row.index(EOS)] if EOS in row else row for row in rows]
+
+    def _memory(self, vectors: Float32) -> object:
+        import torch
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return BaseModelOutput(last_hidden_state=torch.from_numpy(vectors).to(self.device)[:, None])
+
+    def _row(self, tokens: Sequence[int]) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(list(tokens), device=self.device)
