@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cognition.cycle import Cycle
 from cognition.engine.base import LanguageModel
@@ -16,6 +17,10 @@ from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from perception.segment.patcher import Patcher
+    from services.perception.hosting import Hosted
 
 
 class Links:
@@ -117,7 +122,24 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    return perception.service(perception.Perception(perception.Models([encoder], reranker)))
+    models = perception.Models([encoder], reranker, patcher=_patcher(settings))
+    return perception.service(perception.Perception(models))
+
+
+def _patcher(settings: Settings) -> Hosted[Patcher] | None:
+    """What cuts bytes into patches, loaded when it is first needed."""
+    from sapience.v1 import concept_pb2
+
+    from perception.segment import patcher
+    from services.perception.hosting import Hosted
+
+    if not settings.byte_model:
+        return None
+    address = ModelAddress.parse(settings.byte_model, field="SAPIENCE_BYTE_MODEL")
+    load = partial(patcher.load, address, device=settings.device, threads=settings.threads or None)
+    return Hosted(
+        concept_pb2.MODEL_KIND_PATCHER, settings.byte_model, load, Worker("patcher", max_waiting=64), lazy=True
+    )
 
 
 def _memory(settings: Settings, links: Links) -> Service:

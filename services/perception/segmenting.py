@@ -1,4 +1,4 @@
-"""Segment and Patch: texts into sentences, bytes into patches."""
+"""Segment: texts into sentences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from sapience.v1 import perception_pb2 as pb
 
-from core.errors import NotYet
 from perception.segment import segment
 from services import wire
 
@@ -23,7 +22,3 @@ class SegmentingCalls:
         wire.checked_text(request.text, "text", wire.MAX_TEXT_BYTES)
         spans = await asyncio.to_thread(segment, request.text)
         return pb.SegmentResponse(concepts=[wire.span_to(span, ordinal) for ordinal, span in enumerate(spans)])
-
-    async def Patch(self, request: pb.PatchRequest, context: Context) -> pb.PatchResponse:
-        """Cuts bytes into patches."""
-        raise NotYet("no byte model is here", reason="NO_PATCHER")
