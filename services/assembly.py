@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from cognition.cycle import Cycle
 from cognition.engine.base import LanguageModel
@@ -17,11 +16,6 @@ from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
-
-if TYPE_CHECKING:
-    from perception.decoders.base import Decoder
-    from perception.encoders.base import Encoder
-    from services.perception.hosting import Hosted
 
 
 class Links:
@@ -96,74 +90,10 @@ def open_index(settings: Settings) -> Index:
 
 
 def _perception(settings: Settings, links: Links) -> Service:
-    from sapience.v1 import concept_pb2
-
-    from perception.rerankers.base import Reranker
     from services import perception
-    from services.perception.hosting import Hosted
+    from services.perception.assembly import models
 
-    threads = settings.threads or None
-    encoders = [_encoder(settings.encoder, "SAPIENCE_ENCODER", settings, lazy=False)]
-    encoders += [_encoder(one, "SAPIENCE_ENCODERS", settings, lazy=True) for one in settings.encoder_addresses]
-    reranker: Hosted[Reranker] | None = None
-    if settings.reranker:
-        from perception.rerankers.cross_encoder import CrossEncoderReranker
-
-        named = ModelAddress.parse(settings.reranker, field="SAPIENCE_RERANKER")
-        reranker = Hosted(
-            concept_pb2.MODEL_KIND_RERANKER,
-            settings.reranker,
-            partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
-            Worker("reranker", max_waiting=64),
-        )
-    models = perception.Models(encoders, reranker, decoders=_decoders(settings))
-    return perception.service(perception.Perception(models, cache_bytes=settings.encoding_cache_mb << 20))
-
-
-def _encoder(address: str, field: str, settings: Settings, *, lazy: bool) -> Hosted[Encoder]:
-    from sapience.v1 import concept_pb2
-
-    from perception.encoders.loading import loaded
-    from services.perception.hosting import Hosted
-
-    return Hosted(
-        concept_pb2.MODEL_KIND_ENCODER,
-        address,
-        partial(
-            loaded,
-            ModelAddress.parse(address, field=field),
-            device=settings.device,
-            threads=settings.threads or None,
-            accepted=settings.accepted_licences,
-        ),
-        Worker("encoder", max_waiting=256),
-        lazy=lazy,
-    )
-
-
-def _decoders(settings: Settings) -> list[Hosted[Decoder]]:
-    """What writes words for vectors, each loaded when it is first needed."""
-    from sapience.v1 import concept_pb2
-
-    from perception.decoders.loading import loaded
-    from services.perception.hosting import Hosted
-
-    return [
-        Hosted(
-            concept_pb2.MODEL_KIND_DECODER,
-            address,
-            partial(
-                loaded,
-                ModelAddress.parse(address, field="SAPIENCE_DECODERS"),
-                device=settings.device,
-                threads=settings.threads or None,
-                accepted=settings.accepted_licences,
-            ),
-            Worker("decoder", max_waiting=64),
-            lazy=True,
-        )
-        for address in settings.decoder_addresses
-    ]
+    return perception.service(perception.Perception(models(settings), cache_bytes=settings.encoding_cache_mb << 20))
 
 
 def _memory(settings: Settings, links: Links) -> Service:

@@ -18,10 +18,12 @@ from services.cli import (
     measuring,
     memories,
     moving,
+    patching,
     running,
     show,
     thinking,
     training,
+    training_patches,
 )
 from services.cli.app import app
 
@@ -37,6 +39,8 @@ COMMANDS = (
     dreams,
     moving,
     training,
+    training_patches,
+    patching,
     running,
     measuring,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from sapience.v1 import perception_pb2 as pb
@@ -12,41 +12,54 @@ from sapience.v1 import perception_pb2_grpc
 from perception.decoders.base import Decoder
 from perception.encoders.base import Encoder
 from perception.rerankers.base import Reranker
+from perception.segment.patcher import Patcher
+from perception.senses.base import Reader, Transcriber
 from services.perception.batching import Batcher
-from services.perception.decoding import DecodingCalls
 from services.perception.encoding import EncodingCalls
 from services.perception.foreseeing import ForeseeingCalls
 from services.perception.hosting import Hosted
+from services.perception.patching import PatchingCalls
 from services.perception.reranking import RerankingCalls
 from services.perception.segmenting import SegmentingCalls
 from services.perception.sensing import SensingCalls
 from services.runtime.server import Service
+
+if TYPE_CHECKING:
+    from perception.encoders.image import ImageEncoder
+    from perception.lcm.foreseeing import ConceptModel
 
 NAME = "sapience.v1.PerceptionService"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Models:
     """What a perception service hosts."""
 
     encoders: list[Hosted[Encoder]] = field(default_factory=list)
-    """The default one first."""
-    reranker: Hosted[Reranker] | None = None
+    """The default one first; an encoder of images is among them too, for its texts."""
     decoders: list[Hosted[Decoder]] = field(default_factory=list)
     """Where two read one space, the first is its default."""
+    image_encoder: Hosted[ImageEncoder] | None = None
+    concept_models: list[Hosted[ConceptModel]] = field(default_factory=list)
+    """The default one first."""
+    reranker: Hosted[Reranker] | None = None
+    transcriber: Hosted[Transcriber] | None = None
+    reader: Hosted[Reader] | None = None
+    patcher: Hosted[Patcher] | None = None
 
     @property
     def all(self) -> list[Hosted[Any]]:
         """Every one, in the order in which ListModels tells them."""
-        return [*self.encoders, *self.decoders, *([self.reranker] if self.reranker else [])]
+        others: list[Hosted[Any] | None] = [self.reranker, self.transcriber, self.reader, self.patcher]
+        return [*self.encoders, *self.decoders, *self.concept_models, *(one for one in others if one is not None)]
 
 
 class Perception(
     EncodingCalls,
-    DecodingCalls,
     SegmentingCalls,
+    PatchingCalls,
     SensingCalls,
     ForeseeingCalls,
     RerankingCalls,
@@ -60,7 +73,12 @@ class Perception(
         self.batchers = {one.address: Batcher(one, cache_bytes=cache_bytes) for one in models.encoders}
         self._encoders = models.encoders
         self._decoders = models.decoders
+        self._image_encoder = models.image_encoder
+        self._concept_models = models.concept_models
         self._reranker = models.reranker
+        self._transcriber = models.transcriber
+        self._reader = models.reader
+        self._patcher = models.patcher
 
     async def ready(self) -> bool:
         """Whether the models are loaded that are not loaded on demand."""
