@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cognition.cycle import Cycle
 from cognition.engine.base import LanguageModel
@@ -16,6 +17,10 @@ from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from perception.senses.base import Reader, Transcriber
+    from services.perception.hosting import Hosted
 
 
 class Links:
@@ -117,7 +122,44 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    return perception.service(perception.Perception(perception.Models([encoder], reranker)))
+    transcriber, reader = _senses(settings)
+    return perception.service(
+        perception.Perception(perception.Models([encoder], reranker, transcriber=transcriber, reader=reader))
+    )
+
+
+def _senses(settings: Settings) -> tuple[Hosted[Transcriber] | None, Hosted[Reader] | None]:
+    """What hears and what reads, each loaded when it is first needed."""
+    from sapience.v1 import concept_pb2
+
+    from services.perception.hosting import Hosted
+
+    threads = settings.threads or None
+    transcriber: Hosted[Transcriber] | None = None
+    reader: Hosted[Reader] | None = None
+    if settings.transcriber:
+        from perception.senses.transcriber import Cascade
+
+        named = ModelAddress.parse(settings.transcriber, field="SAPIENCE_TRANSCRIBER")
+        transcriber = Hosted(
+            concept_pb2.MODEL_KIND_TRANSCRIBER,
+            settings.transcriber,
+            partial(Cascade, named, device=settings.device, threads=threads),
+            Worker("transcriber", max_waiting=8),
+            lazy=True,
+        )
+    if settings.reader:
+        from perception.senses.reader import OcrReader
+
+        named = ModelAddress.parse(settings.reader, field="SAPIENCE_READER")
+        reader = Hosted(
+            concept_pb2.MODEL_KIND_READER,
+            settings.reader,
+            partial(OcrReader, named, threads=threads),
+            Worker("reader", max_waiting=8),
+            lazy=True,
+        )
+    return transcriber, reader
 
 
 def _memory(settings: Settings, links: Links) -> Service:

@@ -44,6 +44,7 @@ from sapience.errors import (
     Unimplemented,
 )
 from sapience.plain import to_dict
+from sapience.senses import Modality, Perceived, PerceivedConcept
 from sapience.types import (
     AliasCandidate,
     Answer,
@@ -175,12 +176,15 @@ __all__ = [
     "LatentStep",
     "Mention",
     "MentionPage",
+    "Modality",
     "Model",
     "ModelKind",
     "Namespace",
     "NewEpisode",
     "NotFound",
     "Paths",
+    "Perceived",
+    "PerceivedConcept",
     "PermissionDenied",
     "Piece",
     "Precision",

@@ -56,13 +56,17 @@ def media_type(given: str, head: bytes, field: str = "media_type") -> str:
     nor read, MEDIA_TYPE_MISMATCH where the bytes are of another.
     """
     if not head:
-        raise InvalidArgument("the file is empty: it has no bytes; send a whole file", field="data", reason="EMPTY_MEDIA")
+        raise InvalidArgument(
+            "the file is empty: it has no bytes; send a whole file", field="data", reason="EMPTY_MEDIA"
+        )
     told = sniffed(head)
     named = given.partition(";")[0].strip().lower()
     named = _SAME.get(named, named)
     if named and named not in AUDIO + IMAGES:
         raise InvalidArgument(
-            f"{field} is {given[:80]!r}, which is neither heard nor read; {_READ}", field=field, reason="MEDIA_TYPE_UNKNOWN"
+            f"{field} is {given[:80]!r}, which is neither heard nor read; {_READ}",
+            field=field,
+            reason="MEDIA_TYPE_UNKNOWN",
         )
     if not told:
         raise InvalidArgument(

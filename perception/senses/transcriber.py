@@ -6,9 +6,11 @@ and of a recording in several languages it hears the first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from core.models import ModelAddress
+from core.nouns import Float32
 from perception.senses import audio
 from perception.senses.base import Part, Sensed, Stop, Stopped, Transcriber, concepts_of
 from perception.senses.voice import VoiceDetector, Window, Windows
@@ -33,7 +35,7 @@ class Cascade(Transcriber):
         """
         self.address = address
         self._whisper = whisper or load(address, device=device, threads=threads)
-        self._detector = VoiceDetector(threads=threads)
+        self._detector = VoiceDetector()
         self._windows = windows
         self.device = self._whisper.device
         self.parameters = self._whisper.parameters
@@ -44,7 +46,7 @@ class Cascade(Transcriber):
         spoken = whisper_language(language, self._whisper.languages())
         length = 0
 
-        def blocks():  # type: ignore[no-untyped-def]
+        def blocks() -> Iterator[Float32]:
             nonlocal length
             for block in audio.blocks(file):
                 if stop():

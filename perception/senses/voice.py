@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from core.errors import FailedPrecondition
 from core.nouns import Float32
 from perception.senses.audio import RATE
-from perception.senses.weights import Weights, threads_or_half
+from perception.senses.weights import Weights
 
 DETECTOR = Weights(
     "silero-vad",
-    "silero_vad/data/silero_vad.onnx",
-    "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+    "silero_vad/data/silero_vad_16k_sequence.onnx",
+    "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
     "MIT",
 )
 
@@ -66,9 +68,9 @@ class VoiceDetector:
 
     licence = DETECTOR.licence
 
-    def __init__(self, *, threads: int | None = None) -> None:
+    def __init__(self) -> None:
         """Loads it: a few tens of milliseconds. Raises what `Weights.path` raises."""
-        self._session = onnx_session(str(DETECTOR.path()), min(threads_or_half(threads), 1))
+        self._session = onnx_session(str(DETECTOR.path()), 1)
 
     def windows(self, blocks: Iterable[Float32], wanted: Windows = Windows()) -> Iterator[Window]:
         """The windows of speech in some audio, in order."""
@@ -78,32 +80,37 @@ class VoiceDetector:
         for block in blocks:
             rest = np.concatenate([rest, block])
             whole = len(rest) - len(rest) % FRAME
-            for start in range(0, whole, FRAME):
-                frame = rest[start : start + FRAME]
-                yield from cutter.push(frame, listening.probability(frame))
+            yield from _cut(cutter, listening, rest[:whole])
             rest = rest[whole:]
         if len(rest):
-            frame = np.concatenate([rest, np.zeros(FRAME - len(rest), np.float32)])
-            yield from cutter.push(frame, listening.probability(frame))
+            yield from _cut(cutter, listening, np.concatenate([rest, np.zeros(FRAME - len(rest), np.float32)]))
         yield from cutter.finish()
+
+
+def _cut(cutter: _Cutter, listening: _Listening, samples: Float32) -> Iterator[Window]:
+    frames = samples.reshape(-1, FRAME)
+    for frame, probability in zip(frames, listening.probabilities(frames), strict=True):
+        yield from cutter.push(frame, probability)
 
 
 class _Listening:
     """The detector at work on one audio: its recurrent state, and the last samples of the frame before."""
 
-    def __init__(self, session: object) -> None:
+    def __init__(self, session: Any) -> None:
         self._session = session
-        self._state = np.zeros((2, 1, 128), np.float32)
-        self._input = np.zeros((1, _CONTEXT + FRAME), np.float32)
-        self._rate = np.array(RATE, np.int64)
+        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
+        self._last = np.zeros(_CONTEXT, np.float32)
 
-    def probability(self, frame: Float32) -> float:
-        """Of speech in the next frame."""
-        self._input[0, :_CONTEXT] = self._input[0, -_CONTEXT:]
-        self._input[0, _CONTEXT:] = frame
-        given = {"input": self._input, "state": self._state, "sr": self._rate}
-        told, self._state = self._session.run(None, given)  # type: ignore[attr-defined]
-        return float(told[0, 0])
+    def probabilities(self, frames: Float32) -> list[float]:
+        """Of speech in each of the next frames [frames, 512]."""
+        if not len(frames):
+            return []
+        ends = np.concatenate([self._last[None], frames[:-1, -_CONTEXT:]])
+        given = {"input": np.concatenate([ends, frames], axis=1), "h": self._hidden, "c": self._cell}
+        told, self._hidden, self._cell = self._session.run(None, given)
+        self._last = frames[-1, -_CONTEXT:]
+        found: list[float] = told.tolist()
+        return found
 
 
 class _Cutter:
@@ -195,17 +202,15 @@ def _quietest(probabilities: list[float], begin: int, ends: float) -> int:
     return begin + int(smooth[begin:-2].argmin())
 
 
-def onnx_session(path: str, threads: int) -> object:
+def onnx_session(path: str, threads: int) -> Any:
     """An ONNX file on the CPU, with so many threads. Raises FailedPrecondition (MODEL_LOAD_FAILED)."""
-    from core.errors import FailedPrecondition
-
     try:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
-        session: object = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever a broken file makes of onnxruntime, and its absence
         raise FailedPrecondition(
             f"{path} cannot be loaded by onnxruntime ({type(error).__name__}: {error}); install sapience[senses] again",

