@@ -124,7 +124,6 @@ async def _received(requests: AsyncIterator[pb.PerceiveRequest], held: BinaryIO)
             raise InvalidArgument(
                 f"a message after the first has {part or 'nothing'} in place of data; send one header and then pieces",
                 field=part or "data",
-                reason="NO_HEADER" if part == "header" else "INVALID_FIELD",
             )
         size += len(request.data)
         if len(request.data) > MAX_PIECE_BYTES or size > MAX_MEDIA_BYTES:
