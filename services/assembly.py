@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cognition.cycle import Cycle
 from cognition.engine.base import LanguageModel
@@ -19,6 +19,7 @@ from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
 if TYPE_CHECKING:
+    from perception.encoders.image import ImageEncoder
     from perception.senses.base import Reader, Transcriber
     from services.perception.hosting import Hosted
 
@@ -123,8 +124,34 @@ def _perception(settings: Settings, links: Links) -> Service:
             Worker("reranker", max_waiting=64),
         )
     transcriber, reader = _senses(settings)
+    encoders, image_encoder = [encoder], _image_encoder(settings)
+    if image_encoder is not None:
+        encoders.append(cast("Hosted[Encoder]", image_encoder))
     return perception.service(
-        perception.Perception(perception.Models([encoder], reranker, transcriber=transcriber, reader=reader))
+        perception.Perception(
+            perception.Models(
+                encoders, reranker=reranker, image_encoder=image_encoder, transcriber=transcriber, reader=reader
+            )
+        )
+    )
+
+
+def _image_encoder(settings: Settings) -> Hosted[ImageEncoder] | None:
+    """What encodes images and texts into one space, loaded when it is first needed."""
+    if not settings.image_encoder:
+        return None
+    from sapience.v1 import concept_pb2
+
+    from perception.encoders.image import ClipEncoder
+    from services.perception.hosting import Hosted
+
+    named = ModelAddress.parse(settings.image_encoder, field="SAPIENCE_IMAGE_ENCODER")
+    return Hosted(
+        concept_pb2.MODEL_KIND_ENCODER,
+        settings.image_encoder,
+        partial(ClipEncoder, named, device=settings.device, threads=settings.threads or None),
+        Worker("image_encoder", max_waiting=16),
+        lazy=True,
     )
 
 

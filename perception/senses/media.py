@@ -49,7 +49,7 @@ def _begins_mp3(head: bytes) -> bool:
     return 0 < head[2] >> 4 < 15 and (head[2] >> 2) & 3 != 3
 
 
-def media_type(given: str, head: bytes, field: str = "media_type") -> str:
+def media_type(given: str, head: bytes, field: str = "media_type", data_field: str = "data") -> str:
     """The media type of a file: what was given and what its first bytes tell have to agree.
 
     Raises InvalidArgument: EMPTY_MEDIA where there are no bytes, MEDIA_TYPE_UNKNOWN for a kind that is neither heard
@@ -57,7 +57,7 @@ def media_type(given: str, head: bytes, field: str = "media_type") -> str:
     """
     if not head:
         raise InvalidArgument(
-            "the file is empty: it has no bytes; send a whole file", field="data", reason="EMPTY_MEDIA"
+            "the file is empty: it has no bytes; send a whole file", field=data_field, reason="EMPTY_MEDIA"
         )
     told = sniffed(head)
     named = given.partition(";")[0].strip().lower()
@@ -71,7 +71,7 @@ def media_type(given: str, head: bytes, field: str = "media_type") -> str:
     if not told:
         raise InvalidArgument(
             f"the file begins with {head[:8]!r}, which is no file that is heard or read; {_READ}: convert it first",
-            field=field if given else "data",
+            field=field if given else data_field,
             reason="MEDIA_TYPE_UNKNOWN",
         )
     if named and named != told:

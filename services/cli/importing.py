@@ -30,6 +30,8 @@ def import_files(
         (path, None if media.is_one(path) else peers.read(path, told_at))
         for path in media.expanded(files, (*formats.ENDINGS, ".zip"))
     ]
+    if len(read) == 1 and read[0][1] is None:
+        read = [(path, media.perceived(client, path, told_at)) for path, _ in read]
     results = []
     with progress() as shown:
         for path, at_hand in read:
@@ -42,8 +44,6 @@ def import_files(
             try:
                 reading = media.perceived(client, path, told_at) if at_hand is None else at_hand
             except InvalidArgument as error:
-                if len(read) == 1:
-                    raise
                 row["failed"] = error.message
                 shown.update(bar, total=1, completed=1)
                 continue

@@ -10,8 +10,10 @@ from sapience.v1 import perception_pb2 as pb
 
 from core.errors import InvalidArgument, NotFound, NotYet
 from perception.encoders.base import Encoder
+from perception.encoders.image import ImageEncoder
 from services import wire
 from services.perception.hosting import Hosted
+from services.perception.picturing import encode_media
 
 MAX_TEXTS = 4096
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -21,6 +23,7 @@ class EncodingCalls:
     """Texts into vectors, and back."""
 
     _encoders: list[Hosted[Encoder]]
+    _image_encoder: Hosted[ImageEncoder] | None
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
         """Encodes one batch."""
@@ -39,6 +42,8 @@ class EncodingCalls:
         raise NotYet("no model with a decoder is loaded", reason="NO_DECODER")
 
     async def _encode(self, request: pb.EncodeRequest, path: str) -> pb.EncodeResponse:
+        if request.media:
+            return await encode_media(request, path, self._image_encoder)
         hosted = self._encoder_named(request.model, path)
         texts = list(request.texts)
         if not 1 <= len(texts) <= MAX_TEXTS:

@@ -10,6 +10,7 @@ from sapience.v1 import perception_pb2 as pb
 from sapience.v1 import perception_pb2_grpc
 
 from perception.encoders.base import Encoder
+from perception.encoders.image import ImageEncoder
 from perception.rerankers.base import Reranker
 from perception.senses.base import Reader, Transcriber
 from services.perception.encoding import EncodingCalls
@@ -30,7 +31,8 @@ class Models:
     """What a perception service hosts."""
 
     encoders: list[Hosted[Encoder]] = field(default_factory=list)
-    """The default one first."""
+    """The default one first; an encoder of images is among them too, for its texts."""
+    image_encoder: Hosted[ImageEncoder] | None = None
     reranker: Hosted[Reranker] | None = None
     transcriber: Hosted[Transcriber] | None = None
     reader: Hosted[Reader] | None = None
@@ -55,6 +57,7 @@ class Perception(
     def __init__(self, models: Models) -> None:
         self._models = models
         self._encoders = models.encoders
+        self._image_encoder = models.image_encoder
         self._reranker = models.reranker
         self._transcriber = models.transcriber
         self._reader = models.reader

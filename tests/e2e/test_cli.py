@@ -307,8 +307,7 @@ def test_a_folder_of_recordings_and_images_is_heard_and_read(sapience, tmp_path)
     (hit, *_) = sapience.ok("recall", "Where does the grandmother live?", "-n", "senses", "--json").json
     episode = hit["episode"]
     assert "London" in episode["text"]
-    assert episode["source"]["name"] == "talk.ogg"
-    assert episode["source"]["kind"] == "SOURCE_KIND_DOCUMENT"
+    assert (episode["source"], episode["kind"]) == ("talk.ogg", "document")
     assert episode["told_at"].startswith("2026-03-01")
 
 
