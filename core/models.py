@@ -32,7 +32,8 @@ SHIPPED = (Path(__file__).parent / "shipped_models", Path(__file__).parents[1] /
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REPOSITORY = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-_WEIGHTS = (".safetensors", ".safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_WEIGHTS = (".safetensors", ".safetensors.index.json", "model.bin", "pytorch_model.bin.index.json")
+"""How names of weights end: model.bin is that of CTranslate2, and the end of pytorch_model.bin."""
 _UNUSED_FORMATS = ["*.h5", "*.msgpack", "*.ot", "*.onnx", "*.onnx_data", "*.tflite", "*.mlmodel", "*.gguf", "*.pth"]
 _UNUSED_FOLDERS = ["onnx/*", "openvino/*", "coreml/*", "original/*"]
 _BLOCKS, _BLOCK_BYTES = 64, 16 * 1024

@@ -45,6 +45,7 @@ from sapience.errors import (
 )
 from sapience.patches import BytePatch, Patched, PatchRule
 from sapience.plain import to_dict
+from sapience.senses import Modality, Perceived, PerceivedConcept
 from sapience.types import (
     AliasCandidate,
     Answer,
@@ -177,6 +178,7 @@ __all__ = [
     "LatentStep",
     "Mention",
     "MentionPage",
+    "Modality",
     "Model",
     "ModelKind",
     "Namespace",
@@ -185,6 +187,8 @@ __all__ = [
     "PatchRule",
     "Patched",
     "Paths",
+    "Perceived",
+    "PerceivedConcept",
     "PermissionDenied",
     "Piece",
     "Precision",

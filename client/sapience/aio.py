@@ -27,9 +27,10 @@ import grpc.aio
 
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
-from sapience.calls import facts, memory, moving, naming, patching, reasoning, system, thinking
+from sapience.calls import facts, memory, moving, naming, patching, reasoning, sensing, system, thinking
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window, next_message
+from sapience.senses import Perceived
 from sapience.session import Session, channel_options, target
 from sapience.v1 import memory_pb2, moving_pb2
 
@@ -248,6 +249,20 @@ class AsyncClient(Session):
             *await self._run(system.language_models(timeout=timeout)),
         ]
 
+    async def perceive(
+        self,
+        file: sensing.File,
+        *,
+        media_type: str = "",
+        language: str = "",
+        timeout: float | None = sensing.SECONDS,
+    ) -> Perceived:
+        """As `Client.perceive`."""
+        opening = sensing.header(media_type, language)
+        pieces = _each(sensing.pieces(file))
+        response = await self._upload("Perceive", opening, pieces, lambda piece: piece, timeout, "perception")
+        return sensing.read_perceived(response)
+
     async def remember_many(
         self,
         episodes: Iterable[types.NewEpisode] | AsyncIterable[types.NewEpisode],
@@ -312,10 +327,16 @@ class AsyncClient(Session):
         return wire.read_plain(types.RestoreResult, response)
 
     async def _upload(
-        self, method: str, opening: Any, items: AsyncIterator[T], wrap: Callable[[T], Any], timeout: float | None
+        self,
+        method: str,
+        opening: Any,
+        items: AsyncIterator[T],
+        wrap: Callable[[T], Any],
+        timeout: float | None,
+        service: discovery.Service = "memory",
     ) -> Any:
-        """A call of memory that streams requests and gives one response."""
-        call = self._method("memory", method)(**self._options("memory", timeout))
+        """A call that streams requests and gives one response."""
+        call = self._method(service, method)(**self._options(service, timeout))
         ending = _Ending(call)
         try:
             await _write(call, opening)
@@ -326,7 +347,7 @@ class AsyncClient(Session):
             await call.done_writing()
             return await call
         except grpc.RpcError as error:
-            raise from_rpc(await ending.cause(error), self._where("memory")) from error
+            raise from_rpc(await ending.cause(error), self._where(service)) from error
         finally:
             call.cancel()
 

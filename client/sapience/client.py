@@ -17,9 +17,10 @@ import grpc
 
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
-from sapience.calls import facts, memory, moving, naming, patching, reasoning, system, thinking
+from sapience.calls import facts, memory, moving, naming, patching, reasoning, sensing, system, thinking
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window, next_message
+from sapience.senses import Perceived
 from sapience.session import Session, channel_options, target
 from sapience.v1 import memory_pb2, moving_pb2
 
@@ -251,6 +252,23 @@ class Client(Session):
         """Every model: the encoders and decoders of perception, then the language models of reasoning."""
         return self._run(system.perception_models(timeout=timeout)) + self._run(system.language_models(timeout=timeout))
 
+    def perceive(
+        self,
+        file: sensing.File,
+        *,
+        media_type: str = "",
+        language: str = "",
+        timeout: float | None = sensing.SECONDS,
+    ) -> Perceived:
+        """Hears an audio file, or reads an image: what was said, or what is written on it, with where.
+
+        `file` is its path or its bytes: WAV, FLAC, OGG, MP3; PNG, JPEG, WebP, GIF, BMP or TIFF; at most 64 MiB.
+        `media_type` is told by its first bytes where it is not given, `language` (BCP 47) detected where the model can.
+        """
+        opening = sensing.header(media_type, language)
+        pieces = sensing.pieces(file)
+        return sensing.read_perceived(self._upload("Perceive", opening, pieces, timeout, "perception"))
+
     def remember_many(
         self,
         episodes: Iterable[types.NewEpisode],
@@ -327,10 +345,17 @@ class Client(Session):
         response = self._upload("Restore", opening, map(moving.restore_part, parts), timeout)
         return wire.read_plain(types.RestoreResult, response)
 
-    def _upload(self, method: str, opening: Any, requests: Iterable[Any], timeout: float | None) -> Any:
-        """A call of memory that streams requests and gives one response."""
+    def _upload(
+        self,
+        method: str,
+        opening: Any,
+        requests: Iterable[Any],
+        timeout: float | None,
+        service: discovery.Service = "memory",
+    ) -> Any:
+        """A call that streams requests and gives one response."""
         feed = _Feed(16)
-        call = self._method("memory", method).future(iter(feed), **self._options("memory", timeout))
+        call = self._method(service, method).future(iter(feed), **self._options(service, timeout))
         feed.attach(call)
         try:
             feed.send(opening)
@@ -341,7 +366,7 @@ class Client(Session):
             feed.end()
             return call.result()
         except grpc.RpcError as error:
-            raise from_rpc(error, self._where("memory")) from error
+            raise from_rpc(error, self._where(service)) from error
         finally:
             call.cancel()
 

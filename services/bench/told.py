@@ -68,13 +68,13 @@ class ToldConversation:
 
     def scores(self, asked: Iterable[Asked], recipe: str = "") -> list[float]:
         """recall@K of each question."""
+        return [recall_at(K, self.found(one, recipe), one.question.evidence) for one in asked]
+
+    def found(self, asked: Asked, recipe: str = "", limit: int = K) -> list[str]:
+        """The turns' own ids, best first."""
         space: Space = self._encoder.space
-        scores = []
-        for one in asked:
-            query = RecallQuery(self.name, one.question.text, space, one.vector, recipe, limit=K)
-            found = [self.turns[hit.episode.id] for hit in self._recall.search(query).hits]
-            scores.append(recall_at(K, found, one.question.evidence))
-        return scores
+        query = RecallQuery(self.name, asked.question.text, space, asked.vector, recipe, limit=limit)
+        return [self.turns[hit.episode.id] for hit in self._recall.search(query).hits]
 
     def drain(self) -> None:
         """Lets the index follow the record."""

@@ -34,7 +34,9 @@ def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
     Raises InvalidArgument (field = the file) for what cannot be read.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise fault(path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl and .json are read")
+        raise fault(
+            path, f"has the ending {path.suffix or '(none)'!r}; .txt, .md, .jsonl, .json, audio and images are read"
+        )
     text = decoded(path)
     modified = told_at or datetime.fromtimestamp(path.stat().st_mtime, UTC)
     match path.suffix.lower():
@@ -90,7 +92,7 @@ def _markdown_blocks(text: str) -> Iterator[str]:
 def _document(path: Path, blocks: Iterator[str], told_at: datetime) -> Iterator[NewEpisode]:
     """Each block by its own words: an edited document adds what is new in it, and repeats nothing."""
     seen: Counter[str] = Counter()
-    for place, block in enumerate(part for whole in blocks for part in _parted(whole)):
+    for place, block in enumerate(part for whole in blocks for part in parted(whole)):
         digest = blake2b(block.encode(), digest_size=12).hexdigest()
         seen[digest] += 1
         yield NewEpisode(
@@ -104,7 +106,8 @@ def _document(path: Path, blocks: Iterator[str], told_at: datetime) -> Iterator[
         )
 
 
-def _parted(block: str) -> Iterator[str]:
+def parted(block: str) -> Iterator[str]:
+    """A block in parts that an Episode takes, cut at lines and sentences; none where it is empty."""
     while len(block.encode()) > MOST_BYTES:
         head = block.encode()[:MOST_BYTES].decode(errors="ignore")
         cut = max(head.rfind("\n"), head.rfind(". ") + 1, 0) or len(head)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sapience.v1 import memory_pb2
 
 from core.errors import InvalidArgument
-from services.cli import peers, show
+from services.cli import formats, media, peers, show
 
 
 def import_files(
@@ -22,17 +22,33 @@ def import_files(
 ) -> list[dict[str, Any]]:
     """Reads every file before anything is sent, then remembers them one by one. One row for each file.
 
-    Killed at any point, what was acknowledged stays; run again, it is recognised and the rest is added.
+    Folders stand for all files in them that can be read. Audio and images are heard and read one by one, each when it
+    is its turn; one that perception refuses is named in its row (`failed`), and the others go on, but for one that is
+    alone. Killed at any point, what was acknowledged stays; run again, it is recognised and the rest is added.
     """
-    read = [(path, peers.read(path, told_at)) for path in files]
+    read = [
+        (path, None if media.is_one(path) else peers.read(path, told_at))
+        for path in media.expanded(files, (*formats.ENDINGS, ".zip"))
+    ]
+    if len(read) == 1 and read[0][1] is None:
+        read = [(path, media.perceived(client, path, told_at)) for path, _ in read]
     results = []
     with progress() as shown:
-        for path, reading in read:
-            bar = shown.add_task(path.name, total=len(reading.episodes) + len(reading.facts))
+        for path, at_hand in read:
+            bar = shown.add_task(path.name, total=None)
             row: dict[str, Any] = {
                 "file": str(path), "remembered": 0, "duplicates": 0, "deleted": 0, "refused": [], "facts": 0,
-                "known_facts": 0, "deleted_facts": 0, "skipped": dict(reading.skipped),
+                "known_facts": 0, "deleted_facts": 0, "skipped": {}, "failed": "",
             }  # fmt: skip
+            results.append(row)
+            try:
+                reading = media.perceived(client, path, told_at) if at_hand is None else at_hand
+            except InvalidArgument as error:
+                row["failed"] = error.message
+                shown.update(bar, total=1, completed=1)
+                continue
+            row["skipped"] = dict(reading.skipped)
+            shown.update(bar, total=len(reading.episodes) + len(reading.facts))
             ids: list[str] = []
             for number, outcome in enumerate(client.remember_many(reading.episodes), 1):
                 if isinstance(outcome, sapience.SapienceError):
@@ -48,13 +64,15 @@ def import_files(
                 done = client.import_(told, bring_back=bring_back)
                 row |= {"facts": done.facts, "known_facts": done.duplicates, "deleted_facts": done.deleted}
                 shown.advance(bar, len(reading.facts))
-            results.append(row)
     for row in results:
         _say(row)
     return results
 
 
 def _say(row: Mapping[str, Any]) -> None:
+    if row["failed"]:
+        show.err.print(row["failed"], style="red")
+        return
     show.err.print(
         f"{row['file']}: {row['remembered']} remembered, {row['duplicates']} known already, "
         f"{len(row['refused'])} refused"

@@ -187,3 +187,18 @@ def soak(
     from services.bench import soak
 
     soak.run(seed, seconds).show(as_json=as_json)
+
+
+@bench_app.command()
+def speech(
+    seed: Seed = 0,
+    sentences: Annotated[int, typer.Option(min=1, help="How many are spoken.")] = 100,
+    pages: Annotated[int, typer.Option(min=1, help="How many images are read.")] = 30,
+    threads: Annotated[int, typer.Option(min=1, help="Of each model.")] = 1,
+    peers: Annotated[bool, typer.Option(help="Whether CMU Sphinx hears the same.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """How well the default stack hears and reads, and whether what was said is found again. Needs espeak-ng."""
+    from services.bench import speech
+
+    speech.run(seed, sentences, pages, threads, peers).show(as_json=as_json)

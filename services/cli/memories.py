@@ -15,18 +15,24 @@ from services.cli.app import TELLS, AsJson, AsOf, Namespace, app, client, moment
 @app.command("import")
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="Files: .txt, .md, .jsonl (speaker, text, time), .json (messages); exports.")
+        list[Path],
+        typer.Argument(
+            help="Files or folders: .txt, .md, .jsonl (speaker, text, time), .json; exports; audio, images."
+        ),
     ],
     namespace: Namespace = "default",
     time: Annotated[str | None, typer.Option(help="When it was told, where the file does not say.")] = None,
     bring_back: Annotated[bool, typer.Option("--bring-back", help="Also Facts that were deleted here since.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remember files: text, Markdown, chats. Run it again at any time: what is there already is recognised.
+    """Remember files: text, Markdown, chats, recordings, images. Run it again: what is there already is recognised.
 
     Also what ChatGPT (conversations.json, or its .zip), mem0 and Graphiti (JSON) export.
 
-    `sapience import chat.jsonl notes.md`
+    Of recordings what is said (WAV, FLAC, OGG, MP3), of images what is written on them (PNG, JPEG, WebP, GIF, BMP,
+    TIFF); `--time` says when, else the files' own times do.
+
+    `sapience import chat.jsonl notes.md`, `sapience import recordings/ --time 2026-03-01`
     """
     from services.cli.importing import import_files
 
@@ -34,6 +40,8 @@ def import_(
         results = import_files(connected, files, moment(time), bring_back)
     if as_json:
         print_json(results)
+    if any(row["failed"] for row in results):
+        raise typer.Exit(1)
 
 
 @app.command()

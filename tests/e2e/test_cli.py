@@ -14,6 +14,7 @@ import pytest
 from processes import PATIENCE_S, SAPIENCE, Sapience, eventually, stopped_afterwards
 
 SAMPLE = Path(__file__).parents[1] / "bench" / "data" / "sample"
+PERCEIVED = Path(__file__).parents[1] / "data"
 NO_MODELS = {"SAPIENCE_ENCODER": "file:/nowhere", "SAPIENCE_LANGUAGE_MODEL": "file:/nowhere"}
 """For what needs none: such a daemon starts in a second."""
 
@@ -283,6 +284,33 @@ def test_every_format_is_imported_and_recognised_when_it_comes_again(sapience, t
     assert {"conversation.jsonl"} <= {one["source"] for one in cited}
 
 
+def test_a_folder_of_recordings_and_images_is_heard_and_read(sapience, tmp_path):
+    pytest.importorskip("soundfile")
+    sapience.ok("namespaces", "create", "senses")
+    folder = tmp_path / "kept"
+    (folder / "inside").mkdir(parents=True)
+    (folder / "talk.ogg").write_bytes((PERCEIVED / "spoken.ogg").read_bytes())
+    (folder / "inside" / "card.png").write_bytes((PERCEIVED / "written.png").read_bytes())
+    (folder / "note.txt").write_text("The oars are in the shed.\n")
+    (folder / "broken.png").write_bytes((PERCEIVED / "written.png").read_bytes()[:2000])
+    (folder / "unknown.bin").write_bytes(b"none")
+    told = ("import", folder, "-n", "senses", "--time", "2026-03-01", "--json")
+    done = sapience(*told)
+    assert done.status == 1, "one file was refused"
+    rows = {Path(row["file"]).name: row for row in done.json}
+    assert list(rows) == ["broken.png", "card.png", "note.txt", "talk.ogg"]
+    assert [row["remembered"] for row in rows.values()] == [0, 1, 1, 2]
+    assert "broken.png is not perceived: the image cannot be decoded" in rows["broken.png"]["failed"]
+    again = {Path(row["file"]).name: row for row in sapience(*told).json}
+    assert [(row["remembered"], row["duplicates"]) for row in again.values()] == [(0, 0), (0, 1), (0, 1), (0, 2)]
+
+    (hit, *_) = sapience.ok("recall", "Where does the grandmother live?", "-n", "senses", "--json").json
+    episode = hit["episode"]
+    assert "London" in episode["text"]
+    assert (episode["source"], episode["kind"]) == ("talk.ogg", "document")
+    assert episode["told_at"].startswith("2026-03-01")
+
+
 def test_a_turn_that_cannot_be_kept_is_refused_alone_and_named(sapience, tmp_path):
     sapience.ok("namespaces", "create", "alone")
     chat = tmp_path / "chat.jsonl"
@@ -407,7 +435,9 @@ def test_namespaces_are_created_listed_and_deleted(sapience):
         (["import", "missing.txt"], "missing.txt cannot be read: No such file or directory"),
         (["import", "latin.txt"], r"latin.txt is not UTF-8: byte 3 \(line 1\) is 0xe9"),
         (["import", "half.jsonl"], "half.jsonl line 1 is no JSON"),
-        (["import", "picture.png"], r"has the ending '\.png'; \.txt"),
+        (["import", "film.mp4"], r"has the ending '\.mp4'; \.txt"),
+        (["import", "picture.png"], "picture.png is not perceived: the file begins with"),
+        (["import", "silent.wav"], "silent.wav is empty"),
         (["restore", "missing.jsonl"], "missing.jsonl: No such file or directory"),
         (["restore", "half.jsonl"], "half.jsonl line 1: "),
         (["restore", "latin.txt"], "latin.txt line 1: "),
@@ -423,6 +453,8 @@ def test_an_error_is_one_clear_line_and_status_1(sapience, tmp_path, monkeypatch
     Path("latin.txt").write_bytes("Café".encode("latin-1"))
     Path("half.jsonl").write_text('{"text": "half')
     Path("picture.png").write_bytes(b"\x89PNG")
+    Path("film.mp4").write_bytes(b"ftyp")
+    Path("silent.wav").touch()
     before = sorted(tmp_path.iterdir())
     done = sapience(*arguments)
     assert (done.status, done.out) == (1, ""), done

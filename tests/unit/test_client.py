@@ -600,6 +600,7 @@ ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallP
 ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign SourceKind Stats StopReason Stream
 SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable
 Unimplemented Usage Verdict WhyNot WhyNotReason Wording aio connect errors to_dict
+Modality Perceived PerceivedConcept
 Candidate DrawnToken Finished LatentStep Piece Step StopRule Thinking ThinkingMode
 """.split()
 
