@@ -22,6 +22,7 @@ from services.cli import (
     show,
     thinking,
     training,
+    training_perception,
 )
 from services.cli.app import app
 
@@ -37,6 +38,7 @@ COMMANDS = (
     dreams,
     moving,
     training,
+    training_perception,
     running,
     measuring,
 )
