@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cognition.cycle import Cycle
 from cognition.engine.base import LanguageModel
@@ -16,6 +17,10 @@ from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
 from services.runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from perception.decoders.base import Decoder
+    from services.perception.hosting import Hosted
 
 
 class Links:
@@ -117,7 +122,33 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    return perception.service(perception.Perception(perception.Models([encoder], reranker)))
+    models = perception.Models([encoder], reranker, decoders=_decoders(settings))
+    return perception.service(perception.Perception(models))
+
+
+def _decoders(settings: Settings) -> list[Hosted[Decoder]]:
+    """What writes words for vectors, each loaded when it is first needed."""
+    from sapience.v1 import concept_pb2
+
+    from perception.decoders.loading import loaded
+    from services.perception.hosting import Hosted
+
+    return [
+        Hosted(
+            concept_pb2.MODEL_KIND_DECODER,
+            address,
+            partial(
+                loaded,
+                ModelAddress.parse(address, field="SAPIENCE_DECODERS"),
+                device=settings.device,
+                threads=settings.threads or None,
+                accepted=settings.accepted_licences,
+            ),
+            Worker("decoder", max_waiting=64),
+            lazy=True,
+        )
+        for address in settings.decoder_addresses
+    ]
 
 
 def _memory(settings: Settings, links: Links) -> Service:

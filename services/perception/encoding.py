@@ -1,4 +1,4 @@
-"""Encode, EncodeStream and Decode."""
+"""Encode and EncodeStream."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from sapience.v1 import perception_pb2 as pb
 
-from core.errors import InvalidArgument, NotFound, NotYet
-from perception.encoders.base import Encoder
+from core.errors import InvalidArgument, NotFound
+from perception.encoders.base import Encoder, MultilingualEncoder
 from services import wire
 from services.perception.hosting import Hosted
 
@@ -18,7 +18,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class EncodingCalls:
-    """Texts into vectors, and back."""
+    """Texts into vectors."""
 
     _encoders: list[Hosted[Encoder]]
 
@@ -34,10 +34,6 @@ class EncodingCalls:
             batch = await self._encode(request.batch, "batch.")
             yield pb.EncodeStreamResponse(client_seq=request.client_seq, batch=batch)
 
-    async def Decode(self, request: pb.DecodeRequest, context: Context) -> pb.DecodeResponse:
-        """Words for vectors."""
-        raise NotYet("no model with a decoder is loaded", reason="NO_DECODER")
-
     async def _encode(self, request: pb.EncodeRequest, path: str) -> pb.EncodeResponse:
         hosted = self._encoder_named(request.model, path)
         texts = list(request.texts)
@@ -48,8 +44,15 @@ class EncodingCalls:
         for number, text in enumerate(texts):
             wire.checked_text(text, f"{path}texts[{number}]", wire.MAX_TEXT_BYTES)
         encoder = await hosted.get()
-        encoded = await hosted.worker.run(encoder.encode, texts)
-        return pb.EncodeResponse(vectors=wire.tensor_to(encoded.vectors, encoder.space), truncated=encoded.truncated)
+        if isinstance(encoder, MultilingualEncoder):
+            encoded = await hosted.worker.run(encoder.encode, texts, language=request.language)
+        else:
+            encoded = await hosted.worker.run(encoder.encode, texts)
+        return pb.EncodeResponse(
+            vectors=wire.tensor_to(encoded.vectors, encoder.space),
+            truncated=encoded.truncated,
+            lengths=() if encoded.lengths is None else encoded.lengths.tolist(),
+        )
 
     def _encoder_named(self, address: str, path: str) -> Hosted[Encoder]:
         for hosted in self._encoders:

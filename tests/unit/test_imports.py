@@ -21,6 +21,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "neo4j", "qdrant_clie
         "memory.record",
         "memory.index",
         "perception.segment",
+        "perception.segment.patcher",
         "perception.encoders",
         "cognition.cycle",
         "cognition.engine",

@@ -201,6 +201,7 @@ class EncodeResponse(_message.Message):
     VECTORS_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
     truncated: _builtins.int
     """How many texts were longer than the model reads and so were cut."""
     cached: _builtins.int
@@ -209,16 +210,21 @@ class EncodeResponse(_message.Message):
     def vectors(self) -> _concept_pb2.Tensor:
         """One row for each text: shape [texts, dimensions], float32, each row of length 1."""
 
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How long each row was before it was brought to length 1, for Decode; empty where no decoder asks for it."""
+
     def __init__(
         self,
         *,
         vectors: _concept_pb2.Tensor | None = ...,
         truncated: _builtins.int = ...,
         cached: _builtins.int = ...,
+        lengths: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "lengths", b"lengths", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -289,6 +295,7 @@ class DecodeRequest(_message.Message):
     VECTORS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's address; empty means the decoder of that space."""
     language: _builtins.str
@@ -297,16 +304,21 @@ class DecodeRequest(_message.Message):
     def vectors(self) -> _concept_pb2.Tensor:
         """Vectors [batch, dimensions] in a space that the decoder reads."""
 
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What Encode said of the vectors' own lengths, one for each; empty means the usual length of their space."""
+
     def __init__(
         self,
         *,
         vectors: _concept_pb2.Tensor | None = ...,
         model: _builtins.str = ...,
         language: _builtins.str = ...,
+        lengths: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "model", b"model", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "lengths", b"lengths", "model", b"model", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,23 +332,29 @@ class DecodeResponse(_message.Message):
 
     TEXTS_FIELD_NUMBER: _builtins.int
     ROUND_TRIP_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The decoder's address."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One text for each vector."""
 
     @_builtins.property
     def round_trip(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """For each text, the cosine between its vector and the vector of the words: near 1 where they say what it holds."""
+        """For each text, the cosine between its vector and the vector of the words: near 1 where they say what it holds, 0
+        where there are no words. Empty where the service has no encoder of that space.
+        """
 
     def __init__(
         self,
         *,
         texts: _abc.Iterable[_builtins.str] | None = ...,
         round_trip: _abc.Iterable[_builtins.float] | None = ...,
+        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_trip", b"round_trip", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "round_trip", b"round_trip", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

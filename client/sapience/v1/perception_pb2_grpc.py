@@ -115,7 +115,8 @@ class PerceptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Decode(self, request, context):
-        """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space.
+        """Turns vectors back into text. FAILED_PRECONDITION where no decoder is here (reason NO_DECODER), or none that reads
+        their space (reason SPACE_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,9 @@ class PerceptionServiceStub:
     EncodeStream: _grpc.StreamStreamMultiCallable[_perception_pb2.EncodeStreamRequest, _perception_pb2.EncodeStreamResponse]
     """Encodes batch after batch; each response carries its request's `client_seq`, in order."""
     Decode: _grpc.UnaryUnaryMultiCallable[_perception_pb2.DecodeRequest, _perception_pb2.DecodeResponse]
-    """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space."""
+    """Turns vectors back into text. FAILED_PRECONDITION where no decoder is here (reason NO_DECODER), or none that reads
+    their space (reason SPACE_MISMATCH).
+    """
     Perceive: _grpc.StreamUnaryMultiCallable[_perception_pb2.PerceiveRequest, _perception_pb2.PerceiveResponse]
     """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
     Patch: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PatchRequest, _perception_pb2.PatchResponse]
@@ -72,7 +74,9 @@ class PerceptionServiceAsyncStub(PerceptionServiceStub):
     EncodeStream: _aio.StreamStreamMultiCallable[_perception_pb2.EncodeStreamRequest, _perception_pb2.EncodeStreamResponse]  # type: ignore[assignment]
     """Encodes batch after batch; each response carries its request's `client_seq`, in order."""
     Decode: _aio.UnaryUnaryMultiCallable[_perception_pb2.DecodeRequest, _perception_pb2.DecodeResponse]  # type: ignore[assignment]
-    """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space."""
+    """Turns vectors back into text. FAILED_PRECONDITION where no decoder is here (reason NO_DECODER), or none that reads
+    their space (reason SPACE_MISMATCH).
+    """
     Perceive: _aio.StreamUnaryMultiCallable[_perception_pb2.PerceiveRequest, _perception_pb2.PerceiveResponse]  # type: ignore[assignment]
     """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
     Patch: _aio.UnaryUnaryMultiCallable[_perception_pb2.PatchRequest, _perception_pb2.PatchResponse]  # type: ignore[assignment]
@@ -123,7 +127,9 @@ class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _perception_pb2.DecodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_perception_pb2.DecodeResponse, _abc.Awaitable[_perception_pb2.DecodeResponse]]:
-        """Turns vectors back into text. FAILED_PRECONDITION (reason NO_DECODER) where no decoder reads their space."""
+        """Turns vectors back into text. FAILED_PRECONDITION where no decoder is here (reason NO_DECODER), or none that reads
+        their space (reason SPACE_MISMATCH).
+        """
 
     @_abc_1.abstractmethod
     def Perceive(
