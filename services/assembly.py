@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from cognition.cycle import Cycle
@@ -19,7 +19,10 @@ from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
 if TYPE_CHECKING:
+    from perception.codec.codec import ConceptCodec
     from perception.decoders.base import Decoder
+    from perception.lcm.foreseeing import ConceptModel
+    from services import perception
     from services.perception.hosting import Hosted
 
 
@@ -123,7 +126,44 @@ def _perception(settings: Settings, links: Links) -> Service:
             Worker("reranker", max_waiting=64),
         )
     models = perception.Models([encoder], reranker, decoders=_decoders(settings))
+    _add_concept_models(models, settings)
     return perception.service(perception.Perception(models))
+
+
+def _add_concept_models(models: perception.Models, settings: Settings) -> None:
+    """Concept models and their codec, which is an encoder and a decoder on one thread, loaded when first needed."""
+    from sapience.v1 import concept_pb2
+
+    from services.perception.hosting import Hosted
+
+    threads = settings.threads or None
+
+    def foresight(address: ModelAddress) -> ConceptModel:
+        from perception.lcm.foreseeing import ConceptModel
+
+        return ConceptModel(address, threads=threads)
+
+    @cache
+    def codec(address: ModelAddress) -> ConceptCodec:
+        from perception.codec.codec import ConceptCodec
+
+        return ConceptCodec(address, device=settings.device, threads=threads)
+
+    if settings.codec:
+        load, worker = partial(codec, ModelAddress.parse(settings.codec, field="SAPIENCE_CODEC")), Worker("codec")
+        models.encoders.append(Hosted(concept_pb2.MODEL_KIND_ENCODER, settings.codec, load, worker, lazy=True))
+        models.decoders.append(Hosted(concept_pb2.MODEL_KIND_DECODER, settings.codec, load, worker, lazy=True))
+    for address in settings.concept_model_addresses:
+        named = ModelAddress.parse(address, field="SAPIENCE_CONCEPT_MODELS")
+        models.concept_models.append(
+            Hosted(
+                concept_pb2.MODEL_KIND_CONCEPT_MODEL,
+                address,
+                partial(foresight, named),
+                Worker("concept model", max_waiting=64),
+                lazy=True,
+            )
+        )
 
 
 def _decoders(settings: Settings) -> list[Hosted[Decoder]]:

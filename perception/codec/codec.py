@@ -14,7 +14,7 @@ from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
 from perception.codec import files
 from perception.codec.model import padded
-from perception.decoders.base import Decoded, Decoder
+from perception.decoders.base import Decoder
 from perception.encoders.base import Encoded, Encoder
 from perception.encoders.sentence import Device, torch_device
 
@@ -59,7 +59,7 @@ class ConceptCodec(Encoder, Decoder):
                 vectors[places] = self.network.encode(batch.to(self.device)).cpu().numpy()
         return Encoded(vectors, sum(len(one) > self.max_tokens for one in numbers))
 
-    def decode(self, vectors: Float32, *, language: str = "") -> Decoded:
+    def decode(self, vectors: Float32, *, language: str = "") -> list[str]:
         """See Decoder. Vectors of any length are taken by their direction; it writes English."""
         if vectors.ndim != 2 or vectors.shape[1] != self.space.dimensions:
             raise InvalidArgument(
@@ -84,7 +84,7 @@ class ConceptCodec(Encoder, Decoder):
             for start in range(0, len(vectors), _BATCH):
                 rows = torch.from_numpy((vectors / lengths)[start : start + _BATCH].astype(np.float32))
                 texts += map(self.pieces.text, self.network.decode(rows.to(self.device)).tolist())
-        return Decoded(tuple(texts))
+        return texts
 
 
 def _version(folder: Path) -> str:

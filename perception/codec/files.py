@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from core.errors import FailedPrecondition
+from perception.codec import MODEL_TYPE
 from perception.codec.model import Network, Shape
 from perception.codec.pieces import Pieces
-
-MODEL_TYPE = "sapience_concept_codec"
 
 
 def save(folder: Path, network: Network, pieces: Pieces, training: Mapping[str, Any]) -> None:

@@ -340,7 +340,7 @@ class Grammar:
         comma = "," if link in ("but", "so", "although") else ""
         if self._chance(0.25) and link in ("because", "while", "when", "after", "before", "although"):
             return f"{link} {self.past_clause()}, {self.past_clause()}."
-        more = self._pick((self.place, self.past_time))() if self._chance(0.6) else ""
+        more = self._random.choice((self.place, self.past_time))() if self._chance(0.6) else ""
         return joined(f"{self.past_clause()}{comma}", link, self.past_clause(), more) + "."
 
     def condition(self) -> str:
@@ -355,7 +355,7 @@ class Grammar:
         return f"{who} {verb.past} {self._pick(('that ', ''))}{self.past_clause()}."
 
     def quoted(self) -> str:
-        said = self._pick((self.plan, self.being, self.told))().rstrip(".")
+        said = self._random.choice((self.plan, self.being, self.told))().rstrip(".")
         said = said[0].upper() + said[1:]
         if self._chance(0.5):
             return f'"{said}," said {self.person()}.'
@@ -403,7 +403,7 @@ class Grammar:
                 lambda: f"I'm {self._pick(words.MOODS)}, {self._pick(sure)}.",
                 lambda: f"my name is {self.name()} and I'm from {self._pick(words.CITIES)}.",
                 lambda: f"no, that's {self._pick(('my', 'his', 'her', 'your'))} {self._pick(words.THINGS)}.",
-                lambda: f"yes, I {self._pick(words.TRANSITIVE).past} it {self.past_time()}.",
+                lambda: f"yes, I {self._verb(words.TRANSITIVE).past} it {self.past_time()}.",
                 lambda: f"what a {self._pick(nice)} {self._pick(words.THINGS)}!",
                 lambda: f"I don't know {self._pick(('where', 'why', 'when', 'whether'))} {self.past_clause()}.",
                 lambda: f"see you {self._pick(words.WEEKDAYS)} {self.clock()}, {self.name()}.",

@@ -10,6 +10,7 @@ from typing import Literal
 
 from core.errors import FailedPrecondition
 from core.models import ModelAddress, locate
+from perception.codec import is_codec
 from perception.decoders.base import Decoder
 
 
@@ -26,6 +27,10 @@ def loaded(
     DEVICE_UNAVAILABLE).
     """
     folder = locate(address)
+    if is_codec(folder):
+        from perception.codec.codec import ConceptCodec
+
+        return ConceptCodec(address, device=device, threads=threads)
     raise FailedPrecondition(
         f"{address}: {folder} holds no decoder that is known here; name the folder of one", reason="MODEL_LOAD_FAILED"
     )

@@ -93,7 +93,7 @@ class _Denoising(nn.Module):
         nn.init.zeros_(self.adapt.weight)
         nn.init.zeros_(self.adapt.bias)
 
-    def forward(self, rows: Tensor, seen: Tensor, mask: Tensor, told: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, seen: Tensor, mask: Tensor | None, told: Tensor) -> Tensor:
         scale, shift, gate, scale_feed, shift_feed, gate_feed = self.adapt(told).chunk(6, dim=-1)
         rows = rows + (1 + gate) * self.attend(self.norm(rows) * (1 + scale) + shift, seen, mask=mask)
         out: Tensor = rows + (1 + gate_feed) * self.feed(self.norm_feed(rows) * (1 + scale_feed) + shift_feed)
@@ -138,14 +138,22 @@ class ConceptNetwork(nn.Module):
         [batch, places] is true.
         """
         batch, places, _ = noisy.shape
-        told = self.told(_sinusoid(times, self.shape.width))
-        rows = self.begin(noisy)
         seen = torch.cat([self.nothing.expand(batch, 1, -1), context], 1)
         mask = torch.ones(places, places + 1, dtype=torch.bool, device=noisy.device).tril(1)
         if dropped is not None:
             only = torch.zeros(places + 1, dtype=torch.bool, device=noisy.device)
             only[0] = True
             mask = torch.where(dropped[..., None], only, mask)[:, None]
+        return self._denoised(noisy, times, seen, mask)
+
+    def denoise_after(self, noisy: Tensor, times: Tensor, context: Tensor) -> Tensor:
+        """x0 of noisy vectors [batch, dimensions] at times [batch], all after one whole context [1, places, width]."""
+        seen = torch.cat([self.nothing.expand(1, 1, -1), context], 1)
+        return self._denoised(noisy[None], times[None], seen, None)[0]
+
+    def _denoised(self, noisy: Tensor, times: Tensor, seen: Tensor, mask: Tensor | None) -> Tensor:
+        told = self.told(_sinusoid(times, self.shape.width))
+        rows = self.begin(noisy)
         for layer in self.denoising:
             rows = layer(rows, seen, mask, told)
         said: Tensor = self.say(functional.layer_norm(rows, rows.shape[-1:]))

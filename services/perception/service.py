@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from sapience.v1 import perception_pb2 as pb
@@ -12,7 +12,6 @@ from sapience.v1 import perception_pb2_grpc
 from perception.decoders.base import Decoder
 from perception.encoders.base import Encoder
 from perception.rerankers.base import Reranker
-from services.perception.decoding import DecodingCalls
 from services.perception.encoding import EncodingCalls
 from services.perception.foreseeing import ForeseeingCalls
 from services.perception.hosting import Hosted
@@ -22,6 +21,9 @@ from services.perception.sensing import SensingCalls
 from services.runtime.server import Service
 
 NAME = "sapience.v1.PerceptionService"
+
+if TYPE_CHECKING:
+    from perception.lcm.foreseeing import ConceptModel
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -35,16 +37,17 @@ class Models:
     reranker: Hosted[Reranker] | None = None
     decoders: list[Hosted[Decoder]] = field(default_factory=list)
     """Where two read one space, the first is its default."""
+    concept_models: list[Hosted[ConceptModel]] = field(default_factory=list)
+    """The default one first."""
 
     @property
     def all(self) -> list[Hosted[Any]]:
         """Every one, in the order in which ListModels tells them."""
-        return [*self.encoders, *self.decoders, *([self.reranker] if self.reranker else [])]
+        return [*self.encoders, *self.decoders, *self.concept_models, *([self.reranker] if self.reranker else [])]
 
 
 class Perception(
     EncodingCalls,
-    DecodingCalls,
     SegmentingCalls,
     SensingCalls,
     ForeseeingCalls,
@@ -57,6 +60,7 @@ class Perception(
         self._models = models
         self._encoders = models.encoders
         self._decoders = models.decoders
+        self._concept_models = models.concept_models
         self._reranker = models.reranker
 
     async def ready(self) -> bool:
