@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sapience import dreams, types
 from sapience.errors import Internal, InvalidArgument
-from sapience.v1 import concept_pb2, dream_pb2, memory_pb2, moving_pb2, reasoning_pb2
+from sapience.v1 import concept_pb2, dream_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,6 +42,7 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     dreams.Sign: (dream_pb2.DiffLine.Sign, "SIGN_"),
     types.ThinkingMode: (concept_pb2.ThinkingMode, "THINKING_MODE_"),
     types.StopRule: (concept_pb2.StopRule, "STOP_RULE_"),
+    types.ContinueReason: (perception_pb2.ContinueEnd, "CONTINUE_END_"),
     types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
     types.WhyNotReason: (memory_pb2.WhyNotReason, "WHY_NOT_REASON_"),
 }
