@@ -27,7 +27,7 @@ import grpc.aio
 
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
-from sapience.calls import facts, memory, moving, naming, patching, reasoning, sensing, system, thinking
+from sapience.calls import facts, foreseeing, memory, moving, naming, patching, reasoning, sensing, system, thinking
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window, next_message
 from sapience.senses import Perceived
@@ -220,6 +220,8 @@ class AsyncClient(Session):
 
     ask = _answering(reasoning.ask)
     ask_stream = _streaming(reasoning.ask)
+    predict = _unary(foreseeing.predict)
+    continue_text = _streaming(foreseeing.continue_text)
     generate = _streaming(thinking.generate)
     think = _streaming(thinking.think)
     resume = _streaming(thinking.resume)

@@ -108,6 +108,15 @@ class ModelKind(StrEnum):
     PATCHER = "patcher"
 
 
+class ContinueReason(StrEnum):
+    """Why a continuation ended: the model said so, it was long enough, or it began to repeat itself."""
+
+    UNSPECIFIED = "unspecified"
+    OF_TEXT = "of_text"
+    LENGTH = "length"
+    REPEATED = "repeated"
+
+
 # ---- what goes in ----
 
 
@@ -902,6 +911,25 @@ class Model:
     precision: str = ""
     memory_bytes: int = 0
     context_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A Concept that was foreseen: its vector [1, dimensions], and `text`, the words for it ("" where none has them).
+
+    `round_trip` is the cosine between the vector and that of the words: low where the words are not to be believed.
+    """
+
+    vector: Tensor
+    text: str
+    round_trip: float
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationEnd:
+    """The last item of a continuation."""
+
+    reason: ContinueReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     dreams.Sign: (dream_pb2.DiffLine.Sign, "SIGN_"),
     types.ThinkingMode: (concept_pb2.ThinkingMode, "THINKING_MODE_"),
     types.StopRule: (concept_pb2.StopRule, "STOP_RULE_"),
+    types.ContinueReason: (perception_pb2.ContinueEnd, "CONTINUE_END_"),
     types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
     patches.PatchRule: (perception_pb2.PatchRule, "PATCH_RULE_"),
     senses.Modality: (concept_pb2.Modality, "MODALITY_"),

@@ -10,6 +10,7 @@ from typing import Literal
 
 from core.errors import FailedPrecondition
 from core.models import ModelAddress, locate
+from perception.codec import is_codec
 from perception.decoders.base import Decoder
 from perception.sonar.folder import is_sonar
 
@@ -35,6 +36,10 @@ def loaded(
         from perception.decoders.sonar import SonarDecoder
 
         return SonarDecoder(address, device=device, threads=threads, accepted=accepted)
+    if is_codec(folder):
+        from perception.codec.codec import ConceptCodec
+
+        return ConceptCodec(address, device=device, threads=threads)
     raise FailedPrecondition(
         f"{address}: {folder} holds no decoder that is known here; name the folder of one", reason="MODEL_LOAD_FAILED"
     )

@@ -13,6 +13,7 @@ from services.cli import (
     dreams,
     entities,
     facts,
+    foreseeing,
     generating,
     keeping,
     measuring,
@@ -24,6 +25,7 @@ from services.cli import (
     thinking,
     training,
     training_patches,
+    training_perception,
 )
 from services.cli.app import app
 
@@ -33,6 +35,7 @@ COMMANDS = (
     generating,
     thinking,
     facts,
+    foreseeing,
     correcting,
     entities,
     keeping,
@@ -41,6 +44,7 @@ COMMANDS = (
     training,
     training_patches,
     patching,
+    training_perception,
     running,
     measuring,
 )

@@ -25,9 +25,8 @@ from services.perception.sensing import SensingCalls
 from services.runtime.server import Service
 
 if TYPE_CHECKING:
-    from perception.lcm.foreseeing import ConceptModel
-
     from perception.encoders.image import ImageEncoder
+    from perception.lcm.foreseeing import ConceptModel
 
 NAME = "sapience.v1.PerceptionService"
 

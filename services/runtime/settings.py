@@ -68,6 +68,14 @@ class Settings(BaseSettings):
         "",
         description="Decoders that are loaded when they are first asked for: sonar:NAME, file:/PATH, with commas.",
     )
+    codec: str = Field(
+        "models:concept-codec",
+        description="The codec that concept models read and write by, loaded when it is first needed; empty for none.",
+    )
+    concept_models: str = Field(
+        "models:concept-lcm",
+        description="Concept models that are loaded when they are first asked for, the default one first, with commas.",
+    )
     accept_licences: str = Field(
         "",
         description="Licences that bar commercial use and are accepted, with commas between them: CC-BY-NC-4.0.",
@@ -160,6 +168,11 @@ class Settings(BaseSettings):
     def decoder_addresses(self) -> tuple[str, ...]:
         """The addresses in `decoders`."""
         return _parts(self.decoders)
+
+    @cached_property
+    def concept_model_addresses(self) -> tuple[str, ...]:
+        """The addresses in `concept_models`."""
+        return _parts(self.concept_models)
 
     @cached_property
     def accepted_licences(self) -> frozenset[str]:
