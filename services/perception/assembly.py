@@ -15,6 +15,7 @@ from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
 if TYPE_CHECKING:
+    from perception.decoders.base import Decoder
     from perception.encoders.base import Encoder
 
 M = TypeVar("M")
@@ -51,7 +52,7 @@ class _Hosting:
         )
         return _hosted(concept_pb2.MODEL_KIND_ENCODER, address, setting, load, Worker("encoder", 1, 256), lazy=lazy)
 
-    def decoder(self, address: str):  # type: ignore[no-untyped-def]
+    def decoder(self, address: str) -> Hosted[Decoder]:
         from perception.decoders.loading import loaded
 
         load = partial(
@@ -111,12 +112,8 @@ class _Hosting:
 
             load = cache(partial(ConceptCodec, device=settings.device, threads=threads))
             worker = Worker("codec", 1, 256)
-            found.encoders.append(
-                _hosted(concept_pb2.MODEL_KIND_ENCODER, address, "SAPIENCE_CODEC", load, worker)  # type: ignore[arg-type]
-            )
-            found.decoders.append(
-                _hosted(concept_pb2.MODEL_KIND_DECODER, address, "SAPIENCE_CODEC", load, worker)  # type: ignore[arg-type]
-            )
+            found.encoders.append(_hosted(concept_pb2.MODEL_KIND_ENCODER, address, "SAPIENCE_CODEC", load, worker))
+            found.decoders.append(_hosted(concept_pb2.MODEL_KIND_DECODER, address, "SAPIENCE_CODEC", load, worker))
         for address in settings.concept_model_addresses:
             from perception.lcm.foreseeing import ConceptModel
 

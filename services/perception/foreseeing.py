@@ -66,7 +66,7 @@ class ForeseeingCalls(DecodingCalls):
         hosted = self._concept_model_named(source.model, "from.")
         model = await hosted.get()
         before = await self._before(source, model.space, "from.")
-        encoder = await self._reader(model.space)
+        encoder = await self._codec_of(model.space)
         ending = Ending(await encoder.worker.run(end_of_text, await encoder.get()), most, stop)
         for number in range(most):
             vector = await hosted.worker.run(model.predict, before, replace(asked, seed=asked.seed + number))
@@ -111,11 +111,11 @@ class ForeseeingCalls(DecodingCalls):
         texts = list(request.texts)
         for number, text in enumerate(texts):
             wire.checked_text(text, f"{path}texts[{number}]", wire.MAX_TEXT_BYTES)
-        hosted = await self._reader(space)
+        hosted = await self._codec_of(space)
         encoder = await hosted.get()
         return (await hosted.worker.run(encoder.encode, texts)).vectors
 
-    async def _reader(self, space: Space) -> Hosted[Encoder]:
+    async def _codec_of(self, space: Space) -> Hosted[Encoder]:
         hosted = await self.encoder_of(space)
         if hosted is None:
             raise FailedPrecondition(
