@@ -9,7 +9,7 @@ marks none (Thai). Where a rule is unsure, it leaves two sentences together: a s
 worth more as evidence than half of one.
 
 Every character that is not white space is in exactly one span; the time is linear in the length of the text. How
-it compares with libraries is in docs/decisions/0018.
+it compares with libraries is in docs/decisions/0019.
 """
 
 from __future__ import annotations
