@@ -8,8 +8,8 @@ versions and file names stay whole. What it does not do: it knows no language, s
 marks none (Thai). Where a rule is unsure, it leaves two sentences together: a span that holds the whole thought is
 worth more as evidence than half of one.
 
-Every character that is not white space is in exactly one span; the time is linear in the length of the text. (A
-compiled alternative, sentencex 1.0.32, was tried: it stops with a panic on some Unicode text.)
+Every character that is not white space is in exactly one span; the time is linear in the length of the text. How
+it compares with libraries is in docs/decisions/0019.
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ _WRAP_COLUMNS = 40
 _LONGEST_WORD = 40
 """How far back the word before a full stop is looked for."""
 
-_WIDE = "。！？｡．।॥؟۔።፧។၊။"
+_WIDE = "。！？｡．।॥؟۔։።፧។၊။"
 """Enders that need no white space after them."""
 # Runs are matched whole and judged afterwards: a look-ahead in the pattern would make a long run quadratic.
-_ENDERS = re.compile(rf"[.!?…‼⁇⁈⁉{_WIDE}]+[\"'”’»›)\]}}」』）】》〉*_~`]*(?:[ \u00a0\u202f]»(?!\w))?")
+_ENDERS = re.compile(
+    rf"(?:[.!?…‼⁇⁈⁉{_WIDE}]+|(?<=[\u0370-\u03ff]);)[\"'”’»›)\]}}」』）】》〉*_~`]*(?:[ \u00a0\u202f]»(?!\w))?"
+)
+"""With the question mark of Greek, which is written as a semicolon."""
 _NEXT_WORD = re.compile(r"\s*[\"'“‘«‹„(\[{「『（【《〈¿¡*_~`]*([^\W_][\w'’]*)?")
+_DASHED = re.compile(r"\s+[–—]\s*(\w)")
+"""A dash after a question that somebody asked in the middle of a sentence: —¿Vienes? —preguntó Ana."""
 _BLOCK_START = re.compile(r"[ \t]*(?:[-*+•‣◦–—] |\d{1,3}[.)] |#{1,6} |>|```|~~~|\|)")
 _HEADING = re.compile(r"[ \t]*#{1,6} ")
 _ENUMERATOR = re.compile(r"[\s(]*\d{1,3}\.")
@@ -135,7 +140,8 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], end: int) -> boo
     marks = match.group()
     enders = marks.rstrip("\"'”’»›)]}」』）】》〉*_~` \u00a0\u202f")
     if any(mark in _WIDE for mark in enders):
-        return not (enders == "．" and text[match.end()].isdigit())
+        quoted = marks[-1] in "」』" and text[match.end()] in "とっ"
+        return not quoted and not (enders == "．" and text[match.end()].isdigit())
     if not text[match.end()].isspace():
         return False
     following = _NEXT_WORD.match(text, match.end(), end)
@@ -143,6 +149,9 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], end: int) -> boo
     continues = word is not None and word[0].islower()
     if len(enders) < len(marks) and continues:
         return False  # "Why?" he asked.
+    dashed = _DASHED.match(text, match.end(), end)
+    if dashed is not None and dashed.group(1).islower():
+        return False
     if enders != ".":
         # An ellipsis may be a pause in the middle of a sentence; an exclamation is none.
         return not continues or any(mark in "!?‼⁇⁈⁉" for mark in enders)
@@ -158,14 +167,27 @@ def _full_stop_ends(text: str, start: int, stop: int, following: str) -> bool:
     lower = word.lower()
     if lower in NEVER_FINAL:
         return False
-    if lower in BEFORE_NUMBER:
-        return not following[:1].isdigit()
+    if (lower in BEFORE_NUMBER or lower.endswith("str")) and following[:1].isdigit():
+        return False
+    if following[:1].islower() and _goes_on(text, start, word):
+        return False
     is_initial = len(word) == 1 and word.isalpha() and (word.isupper() or following[:1].isupper())
     if is_initial or lower in MAY_BE_FINAL or _is_dotted(word):
         return following in STARTERS or not following
     if word.isdigit() and len(word) <= 2:
         return following not in ORDINAL_FOLLOWERS
     return True
+
+
+def _goes_on(text: str, start: int, word: str) -> bool:
+    """Whether a word in lower case after `word.` shows an abbreviation, an ordinal or a numeral.
+
+    Not where the sentence itself began in lower case: then its writer uses no capitals.
+    """
+    if not (word.isalpha() or (word.isdigit() and len(word) <= 2)):
+        return False
+    first = _NEXT_WORD.match(text[start : start + _LONGEST_WORD])
+    return first is not None and first.group(1) is not None and not first.group(1)[0].islower()
 
 
 def _is_dotted(word: str) -> bool:
