@@ -48,8 +48,8 @@ sonar-environment: $(filter .tools/%,$(UV))
 test-sonar: environment sonar-environment
 	@set -e; export SAPIENCE_SONAR_HANDED="$$(mktemp -d)"; trap 'rm -rf "$$SAPIENCE_SONAR_HANDED"' EXIT; \
 	.venv-sonar/bin/python -m pytest -c perception/sonar/pyproject.toml --rootdir perception/sonar \
-	    perception/sonar/tests $(PYTEST); \
-	$(RUN) python -m pytest tests/unit/test_sonar_reference.py $(PYTEST)
+	    perception/sonar/tests; \
+	$(RUN) python -m pytest tests/unit/test_sonar_reference.py
 
 lint: environment
 	$(RUN) ruff check .
