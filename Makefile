@@ -60,6 +60,7 @@ lint: environment
 	$(RUN) hadolint deploy/Dockerfile
 	$(RUN) docker-compose -f docker-compose.yml config -q
 	$(RUN) docker-compose -f docker-compose.yml -f docker-compose.gpu.yml config -q
+	$(RUN) docker-compose -f docker-compose.yml -f docker-compose.sonar.yml --profile sonar config -q
 
 format: environment
 	$(RUN) ruff check --fix .

@@ -7,6 +7,12 @@ is held by `make test-sonar`.
 from __future__ import annotations
 
 import asyncio
+import functools
+import http.server
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,11 +27,12 @@ from sapience.v1 import concept_pb2, perception_pb2, perception_pb2_grpc
 from servers import serving
 from tiny_sonar import LANGUAGES, TinySonar, address, converted
 
-from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from core.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from core.nouns import Space
 from perception.decoders.sonar import SonarDecoder
 from perception.encoders.sonar import SonarEncoder
 from perception.sonar.converting import renamed
+from perception.sonar.fetching import fetched
 from services import assembly, wire
 
 torch = pytest.importorskip("torch")
@@ -280,3 +287,49 @@ def test_a_licence_that_was_not_accepted_is_told_over_the_wire(tmp_path, tiny):
 def test_every_language_has_a_token_of_its_own(encoder):
     tokens = {encoder._vocabulary.language(code) for code in LANGUAGES}
     assert len(tokens) == len(LANGUAGES)
+
+
+class TestCommand:
+    def convert(
+        self, tmp_path: Path, *options: str, accepted: str = "CC-BY-NC-4.0"
+    ) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-c",
+            "from services.cli.main import main; main()",
+            "models",
+            "convert-sonar",
+            str(tmp_path / "out"),
+            *options,
+        ]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("SAPIENCE_")}
+        env |= {"SAPIENCE_ACCEPT_LICENCES": accepted, "SAPIENCE_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "400"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=240)
+
+    def test_one_command_downloads_converts_and_says_how_to_serve(self, tiny, tmp_path, encoder):
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tiny.encoder.parent))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+            threading.Thread(target=web.serve_forever, daemon=True).start()
+            at = f"http://127.0.0.1:{web.server_port}"
+            done = self.convert(
+                tmp_path, "--encoder", f"{at}/encoder.pt", "--decoder", str(tiny.decoder), "--pieces", str(tiny.pieces),
+                "--languages", ",".join(LANGUAGES), "--heads", "4", "--max-tokens", "24", "--space", "tiny@1",
+            )  # fmt: skip
+            web.shutdown()
+        assert done.returncode == 0, done.stderr
+        assert f"SAPIENCE_ENCODER=file:{tmp_path}/out/encoder" in done.stdout.replace("\n", "")
+        found = SonarEncoder(address(tmp_path / "out" / "encoder"), device="cpu", threads=1, accepted={"CC-BY-NC-4.0"})
+        np.testing.assert_array_equal(found.encode(TEXTS).vectors, encoder.encode(TEXTS).vectors)
+        assert found.licence == "CC-BY-NC-4.0", "as official weights are, unless one says otherwise"
+
+    def test_nothing_is_downloaded_before_the_licence_is_accepted(self, tmp_path):
+        done = self.convert(tmp_path, accepted="")
+        assert done.returncode == 1
+        assert "CC-BY-NC-4.0" in done.stderr
+        assert not (tmp_path / "cache").exists()
+
+    def test_a_download_that_fails_is_told_and_leaves_nothing(self, tmp_path):
+        with pytest.raises(Unavailable, match="could not be downloaded") as raised:
+            fetched("http://127.0.0.1:9/encoder.pt", tmp_path / "cache")
+        assert raised.value.reason == "MODEL_HUB_UNAVAILABLE"
+        assert list((tmp_path / "cache").iterdir()) == []
