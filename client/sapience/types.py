@@ -102,6 +102,10 @@ class ModelKind(StrEnum):
     DECODER = "decoder"
     LANGUAGE_MODEL = "language_model"
     RERANKER = "reranker"
+    CONCEPT_MODEL = "concept_model"
+    TRANSCRIBER = "transcriber"
+    READER = "reader"
+    PATCHER = "patcher"
 
 
 # ---- what goes in ----

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sapience import dreams, types
+from sapience import dreams, patches, types
 from sapience.errors import Internal, InvalidArgument
-from sapience.v1 import concept_pb2, dream_pb2, memory_pb2, moving_pb2, reasoning_pb2
+from sapience.v1 import concept_pb2, dream_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,6 +43,7 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     types.ThinkingMode: (concept_pb2.ThinkingMode, "THINKING_MODE_"),
     types.StopRule: (concept_pb2.StopRule, "STOP_RULE_"),
     types.ModelKind: (concept_pb2.ModelKind, "MODEL_KIND_"),
+    patches.PatchRule: (perception_pb2.PatchRule, "PATCH_RULE_"),
     types.WhyNotReason: (memory_pb2.WhyNotReason, "WHY_NOT_REASON_"),
 }
 """Each enum's own wrapper in the contract, and the prefix its names carry there."""

@@ -114,7 +114,7 @@ class NgramModel(ByteModel):
             )
             tensors[f"entropies.{k}"] = values
         save_file(tensors, folder / "model.safetensors")
-        config = {"model_type": MODEL_TYPE, "order": self.order, **self.config}
+        config = {"kind": "patcher", "model_type": MODEL_TYPE, "order": self.order, **self.config}
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         (folder / "config.json").write_text(text, encoding="utf-8")
 

@@ -19,10 +19,12 @@ from services.cli import (
     measuring,
     memories,
     moving,
+    patching,
     running,
     show,
     thinking,
     training,
+    training_patches,
 )
 from services.cli.app import app
 
@@ -39,6 +41,8 @@ COMMANDS = (
     dreams,
     moving,
     training,
+    training_patches,
+    patching,
     running,
     measuring,
 )

@@ -126,6 +126,21 @@ def memory(
 
 
 @bench_app.command()
+def patches(
+    data: Annotated[list[Path], typer.Option(help="A file of text; may be given several times.")],
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Bytes into patches: how long they come out on text that thresholds were not calibrated on, and what they cost.
+
+    `sapience bench patches --data notes.md --data letters.txt`
+    """
+    from services.bench import patches
+
+    patches.run(data, seed).show(as_json=as_json)
+
+
+@bench_app.command()
 def prosqa(
     data: Annotated[Path, typer.Option(help="A file in ProsQA's format.")],
     seed: Seed = 0,

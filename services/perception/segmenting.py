@@ -1,29 +1,33 @@
-"""Segment and Patch: texts into sentences, bytes into patches."""
+"""Segment: texts into sentences, each with its language."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
 from sapience.v1 import perception_pb2 as pb
 
-from core.errors import NotYet
+from core.nouns import Span
 from perception.segment import segment
+from perception.segment.detecting import language_of
+from perception.segment.languages import checked
 from services import wire
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class SegmentingCalls:
-    """What cuts."""
+    """What cuts texts."""
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
         """Splits on a thread of its own: 1 MiB takes longer than other calls may wait."""
         wire.checked_text(request.text, "text", wire.MAX_TEXT_BYTES)
-        spans = await asyncio.to_thread(segment, request.text)
+        language = checked(request.language)
+        spans = await asyncio.to_thread(_segmented, request.text, language)
         return pb.SegmentResponse(concepts=[wire.span_to(span, ordinal) for ordinal, span in enumerate(spans)])
 
-    async def Patch(self, request: pb.PatchRequest, context: Context) -> pb.PatchResponse:
-        """Cuts bytes into patches."""
-        raise NotYet("no byte model is here", reason="NO_PATCHER")
+
+def _segmented(text: str, language: str) -> list[Span]:
+    return [replace(span, language=language or language_of(span.text)) for span in segment(text)]

@@ -12,10 +12,12 @@ from sapience.v1 import perception_pb2_grpc
 from perception.decoders.base import Decoder
 from perception.encoders.base import Encoder
 from perception.rerankers.base import Reranker
+from perception.segment.patcher import Patcher
 from services.perception.decoding import DecodingCalls
 from services.perception.encoding import EncodingCalls
 from services.perception.foreseeing import ForeseeingCalls
 from services.perception.hosting import Hosted
+from services.perception.patching import PatchingCalls
 from services.perception.reranking import RerankingCalls
 from services.perception.segmenting import SegmentingCalls
 from services.perception.sensing import SensingCalls
@@ -33,19 +35,22 @@ class Models:
     encoders: list[Hosted[Encoder]] = field(default_factory=list)
     """The default one first."""
     reranker: Hosted[Reranker] | None = None
+    patcher: Hosted[Patcher] | None = None
     decoders: list[Hosted[Decoder]] = field(default_factory=list)
     """Where two read one space, the first is its default."""
 
     @property
     def all(self) -> list[Hosted[Any]]:
         """Every one, in the order in which ListModels tells them."""
-        return [*self.encoders, *self.decoders, *([self.reranker] if self.reranker else [])]
+        others: list[Hosted[Any] | None] = [self.reranker, self.patcher]
+        return [*self.encoders, *self.decoders, *(one for one in others if one is not None)]
 
 
 class Perception(
     EncodingCalls,
     DecodingCalls,
     SegmentingCalls,
+    PatchingCalls,
     SensingCalls,
     ForeseeingCalls,
     RerankingCalls,
@@ -58,6 +63,7 @@ class Perception(
         self._encoders = models.encoders
         self._decoders = models.decoders
         self._reranker = models.reranker
+        self._patcher = models.patcher
 
     async def ready(self) -> bool:
         """Whether the models are loaded that are not loaded on demand."""

@@ -30,7 +30,7 @@ class Models:
         """`load` blocks, and is called on a thread. `others` are loaded at the start too; nothing waits for them."""
         self.default = ModelAddress.parse(default, field="SAPIENCE_LANGUAGE_MODEL")
         self._load = load
-        self._shipped = shipped()
+        self._shipped = shipped("language")
         self._loaded: dict[ModelAddress, asyncio.Future[LanguageModel]] = {}
         for address in dict.fromkeys(
             [self.default, *(ModelAddress.parse(other, field="SAPIENCE_MODELS") for other in others)]

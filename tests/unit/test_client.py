@@ -20,7 +20,7 @@ import sapience
 from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from sapience import aio, discovery, errors, events, plain, session, types, wire
-from sapience.calls import Description, facts, memory, moving, reasoning, system, thinking
+from sapience.calls import Description, facts, memory, moving, patching, reasoning, system, thinking
 from sapience.pipeline import MOST_BYTES, Window, next_message
 from sapience.v1 import concept_pb2, controller_pb2, memory_pb2, perception_pb2, reasoning_pb2
 
@@ -69,6 +69,7 @@ EVERY_CALL: list[Description] = [
     reasoning.load_model("wheel:m"),
     reasoning.unload_model("wheel:m"),
     system.encode(["text"]),
+    patching.patch(b"text"),
     system.perception_models(),
     system.language_models(),
     system.status(),
@@ -589,7 +590,7 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 # ---- the library as a whole ----
 
 PUBLIC = """
-AliasCandidate EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
+AliasCandidate BytePatch PatchRule Patched EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
 Citation Client Concept Consolidation ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference
 DraftRetracted Dream DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry

@@ -25,6 +25,7 @@ WITHOUT_TENANT = {
     "CreateNamespace", "ListNamespaces", "DeleteNamespace",  # name one, or none
     "Backup", "Restore",  # the whole store, or some
     "Segment", "Encode", "EncodeStream", "Decode", "Rerank", "ListModels", "LoadModel", "UnloadModel", "Generate",
+    "Patch",
     "Status", "WatchWorkspace", "Goals", "SelfPrompts", "Runs", "Pause", "Resume",
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ Perception: what comes in becomes Concepts, and Concepts become text."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sapience.v1 import concept_pb2 as _concept_pb2
@@ -87,7 +88,9 @@ class SegmentRequest(_message.Message):
     text: _builtins.str
     """The text, at most 1 MiB of UTF-8."""
     language: _builtins.str
-    """BCP 47 tag, if known."""
+    """BCP 47 tag of all of it, if known; empty means that the language of each Concept is told by its words, where they
+    are enough.
+    """
     def __init__(
         self,
         *,
@@ -512,14 +515,31 @@ class PatchRequest(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     BYTES_PER_PATCH_FIELD_NUMBER: _builtins.int
+    FIT_FIELD_NUMBER: _builtins.int
+    ENTROPY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    RISE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    MOST_BYTES_FIELD_NUMBER: _builtins.int
+    ARRIVALS_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The bytes, at most 1 MiB."""
     rule: Global___PatchRule.ValueType
     """Where a patch begins."""
     model: _builtins.str
-    """The model's address; empty means the byte model that comes with this project."""
+    """The model's address; empty means the service's byte model."""
     bytes_per_patch: _builtins.float
-    """Mean bytes of a patch, as the thresholds are calibrated for; 0 means 4.5."""
+    """Mean bytes of a patch, as the thresholds of the model are calibrated for; 0 means 4.5."""
+    fit: _builtins.bool
+    """Fit the thresholds to these bytes, at least 1,000, so that their own patches have that mean."""
+    entropy_threshold: _builtins.float
+    """The threshold of entropies, in nats, in place of a calibrated one; not with `bytes_per_patch` or `fit`."""
+    rise_threshold: _builtins.float
+    """The threshold of their rises, in nats, likewise."""
+    most_bytes: _builtins.int
+    """The longest patch: 1 to 65,536 bytes, or 0 for 64."""
+    @_builtins.property
+    def arrivals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Arrival]:
+        """When the bytes came, where that is to be told of each patch: pieces in order, the last of which ends with the bytes."""
+
     def __init__(
         self,
         *,
@@ -527,14 +547,54 @@ class PatchRequest(_message.Message):
         rule: Global___PatchRule.ValueType = ...,
         model: _builtins.str = ...,
         bytes_per_patch: _builtins.float = ...,
+        fit: _builtins.bool = ...,
+        entropy_threshold: _builtins.float | None = ...,
+        rise_threshold: _builtins.float | None = ...,
+        most_bytes: _builtins.int = ...,
+        arrivals: _abc.Iterable[Global___Arrival] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_entropy_threshold", b"_entropy_threshold", "_rise_threshold", b"_rise_threshold", "entropy_threshold", b"entropy_threshold", "rise_threshold", b"rise_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_patch", b"bytes_per_patch", "data", b"data", "model", b"model", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_entropy_threshold", b"_entropy_threshold", "_rise_threshold", b"_rise_threshold", "arrivals", b"arrivals", "bytes_per_patch", b"bytes_per_patch", "data", b"data", "entropy_threshold", b"entropy_threshold", "fit", b"fit", "model", b"model", "most_bytes", b"most_bytes", "rise_threshold", b"rise_threshold", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__entropy_threshold: _TypeAlias = _typing.Literal["entropy_threshold"]  # noqa: Y015
+    _WhichOneofArgType__entropy_threshold: _TypeAlias = _typing.Literal["_entropy_threshold", b"_entropy_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__rise_threshold: _TypeAlias = _typing.Literal["rise_threshold"]  # noqa: Y015
+    _WhichOneofArgType__rise_threshold: _TypeAlias = _typing.Literal["_rise_threshold", b"_rise_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__entropy_threshold) -> _WhichOneofReturnType__entropy_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rise_threshold) -> _WhichOneofReturnType__rise_threshold | None: ...
+
+Global___PatchRequest: _TypeAlias = PatchRequest  # noqa: Y015
+
+@_typing.final
+class Arrival(_message.Message):
+    """A piece of a stream that came at one time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    END_BYTE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    end_byte: _builtins.int
+    """The first byte after it."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it came."""
+
+    def __init__(
+        self,
+        *,
+        end_byte: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_byte", b"end_byte", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PatchRequest: _TypeAlias = PatchRequest  # noqa: Y015
+Global___Arrival: _TypeAlias = Arrival  # noqa: Y015
 
 @_typing.final
 class PatchResponse(_message.Message):
@@ -542,57 +602,51 @@ class PatchResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PATCHES_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    ENTROPIES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    ENTROPY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    RISE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    BEGAN_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    entropies: _builtins.bytes
+    """How uncertain the first byte of each was, in nats: one float16 for each, little-endian."""
     model: _builtins.str
     """The address of the model."""
+    entropy_threshold: _builtins.float
+    """The threshold of entropies that it was cut by."""
+    rise_threshold: _builtins.float
+    """The threshold of their rises."""
     @_builtins.property
-    def patches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BytePatch]:
-        """The patches, in order; the first begins at 0, each where the one before ends."""
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The bytes of each patch, in order: the first begins at 0, each where the one before ends."""
+
+    @_builtins.property
+    def began(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For each patch, which of the `arrivals` brought its first byte. Empty where none were given."""
+
+    @_builtins.property
+    def ended(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For each patch, which of them brought its last byte."""
 
     def __init__(
         self,
         *,
-        patches: _abc.Iterable[Global___BytePatch] | None = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        entropies: _builtins.bytes = ...,
         model: _builtins.str = ...,
+        entropy_threshold: _builtins.float = ...,
+        rise_threshold: _builtins.float = ...,
+        began: _abc.Iterable[_builtins.int] | None = ...,
+        ended: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "patches", b"patches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "ended", b"ended", "entropies", b"entropies", "entropy_threshold", b"entropy_threshold", "lengths", b"lengths", "model", b"model", "rise_threshold", b"rise_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PatchResponse: _TypeAlias = PatchResponse  # noqa: Y015
-
-@_typing.final
-class BytePatch(_message.Message):
-    """A stretch of bytes that is easy to foresee once begun."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    START_BYTE_FIELD_NUMBER: _builtins.int
-    END_BYTE_FIELD_NUMBER: _builtins.int
-    ENTROPY_FIELD_NUMBER: _builtins.int
-    start_byte: _builtins.int
-    """The first byte."""
-    end_byte: _builtins.int
-    """The first byte after it."""
-    entropy: _builtins.float
-    """How uncertain its first byte was, in nats."""
-    def __init__(
-        self,
-        *,
-        start_byte: _builtins.int = ...,
-        end_byte: _builtins.int = ...,
-        entropy: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_byte", b"end_byte", "entropy", b"entropy", "start_byte", b"start_byte"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BytePatch: _TypeAlias = BytePatch  # noqa: Y015
 
 @_typing.final
 class PredictRequest(_message.Message):

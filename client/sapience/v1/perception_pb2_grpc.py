@@ -131,6 +131,7 @@ class PerceptionServiceServicer:
 
     def Patch(self, request, context):
         """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes.
+        FAILED_PRECONDITION (reason NO_PATCHER) where the service has no byte model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

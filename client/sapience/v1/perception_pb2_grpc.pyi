@@ -48,7 +48,9 @@ class PerceptionServiceStub:
     Perceive: _grpc.StreamUnaryMultiCallable[_perception_pb2.PerceiveRequest, _perception_pb2.PerceiveResponse]
     """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
     Patch: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PatchRequest, _perception_pb2.PatchResponse]
-    """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes."""
+    """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes.
+    FAILED_PRECONDITION (reason NO_PATCHER) where the service has no byte model.
+    """
     Predict: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PredictRequest, _perception_pb2.PredictResponse]
     """The Concept that a concept model expects after others, as vectors and as words."""
     Continue: _grpc.UnaryStreamMultiCallable[_perception_pb2.ContinueRequest, _perception_pb2.ContinueResponse]
@@ -80,7 +82,9 @@ class PerceptionServiceAsyncStub(PerceptionServiceStub):
     Perceive: _aio.StreamUnaryMultiCallable[_perception_pb2.PerceiveRequest, _perception_pb2.PerceiveResponse]  # type: ignore[assignment]
     """Turns audio into what was said, or an image into what is written on it: a header, then the file in pieces."""
     Patch: _aio.UnaryUnaryMultiCallable[_perception_pb2.PatchRequest, _perception_pb2.PatchResponse]  # type: ignore[assignment]
-    """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes."""
+    """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes.
+    FAILED_PRECONDITION (reason NO_PATCHER) where the service has no byte model.
+    """
     Predict: _aio.UnaryUnaryMultiCallable[_perception_pb2.PredictRequest, _perception_pb2.PredictResponse]  # type: ignore[assignment]
     """The Concept that a concept model expects after others, as vectors and as words."""
     Continue: _aio.UnaryStreamMultiCallable[_perception_pb2.ContinueRequest, _perception_pb2.ContinueResponse]  # type: ignore[assignment]
@@ -145,7 +149,9 @@ class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _perception_pb2.PatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_perception_pb2.PatchResponse, _abc.Awaitable[_perception_pb2.PatchResponse]]:
-        """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes."""
+        """Cuts bytes into patches where the next byte is hard to foresee (BLT). Together they are the bytes.
+        FAILED_PRECONDITION (reason NO_PATCHER) where the service has no byte model.
+        """
 
     @_abc_1.abstractmethod
     def Predict(
