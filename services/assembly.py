@@ -15,6 +15,7 @@ from services.runtime.client import Link
 from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
+from services.runtime.worker import Worker
 
 
 class Links:

@@ -103,26 +103,29 @@ class SonarDecoder(Decoder):
         import torch
         from transformers import LogitsProcessorList
 
-        def prompted(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-            """The first token is the language at its own score, and <pad> is never written."""
-            masked = scores.clone()
-            masked[:, PAD] = -torch.inf
-            if tokens.shape[1] == 1:
+        most = min(_PROMPT + MAX_NEW_TOKENS, self._model.config.max_position_embeddings)
+
+        def as_fairseq2(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            """The language first and the end last, each at its own score; <pad> is never written."""
+            only = {1: language, most - 1: EOS}.get(tokens.shape[1])
+            if only is None:
+                masked = scores.clone()
+                masked[:, PAD] = -torch.inf
+            else:
                 masked = torch.full_like(scores, -torch.inf)
-                masked[:, language] = scores[:, language]
+                masked[:, only] = scores[:, only]
             return masked
 
         torch.set_num_threads(self._threads)  # for the calling thread: OpenMP keeps the number for each
         with torch.inference_mode():
             found = self._model.generate(
                 encoder_outputs=self._memory(vectors),
-                logits_processor=LogitsProcessorList([prompted]),
+                logits_processor=LogitsProcessorList([as_fairseq2]),
                 num_beams=BEAMS,
                 do_sample=False,
                 early_stopping=True,
                 length_penalty=1.0,
-                max_length=min(_PROMPT + MAX_NEW_TOKENS, self._model.config.max_position_embeddings),
-                forced_eos_token_id=EOS,
+                max_length=most,
                 decoder_start_token_id=EOS,
                 pad_token_id=PAD,
                 eos_token_id=EOS,

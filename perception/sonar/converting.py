@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from core.errors import AlreadyExists, FailedPrecondition, NotFound
 from core.models import ModelAddress
-from core.nouns import Space
+from perception.decoders.sonar import SonarDecoder
 from perception.encoders.sonar import SonarEncoder
 from perception.sonar.catalogue import NON_COMMERCIAL, SAMPLE, SPACE
 from perception.sonar.folder import PIECES, Description, Part
@@ -86,16 +87,16 @@ def convert(
             folder.mkdir()
             shutil.copyfile(pieces, folder / PIECES)
             dimensions = _write(part, checkpoint, folder, heads, max_tokens, languages, default_language)
-            named = Space(*space, dimensions)
             about = Description(
                 part, *space, dimensions, licence, tuple(languages), default_language, mean_length=length
             )
             about.write(folder)
             if part == "encoder":
-                length = _usual_length(folder, licence, named)
-                Description(
-                    part, *space, dimensions, licence, tuple(languages), default_language, mean_length=length
-                ).write(folder)
+                length = _usual_length(folder, licence)
+                replace(about, mean_length=length).write(folder)
+            else:
+                # Loaded as it will be: a weight that is missing is told now.
+                SonarDecoder(ModelAddress("file", str(folder.resolve())), device="cpu", accepted={licence})
             folder.rename(out / part)
         written[part] = out / part
     return written
@@ -193,7 +194,7 @@ def _write(
     return int(dimensions)
 
 
-def _usual_length(folder: Path, licence: str, space: Space) -> float:
+def _usual_length(folder: Path, licence: str) -> float:
     encoder = SonarEncoder(ModelAddress("file", str(folder.resolve())), device="cpu", accepted={licence})
     lengths = encoder.encode(SAMPLE).lengths
     assert lengths is not None

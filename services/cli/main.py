@@ -9,6 +9,7 @@ import sapience
 from core.errors import SapienceError
 from services.cli import (
     asking,
+    converting,
     correcting,
     dreams,
     entities,
@@ -33,6 +34,7 @@ COMMANDS = (
     memories,
     asking,
     generating,
+    converting,
     thinking,
     facts,
     foreseeing,
