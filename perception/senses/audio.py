@@ -22,6 +22,8 @@ BLOCK_S = 10.0
 """Seconds that are decoded at once."""
 _RATES = (1_000, 384_000)
 _MOST_CHANNELS = 32
+_MOST_CHUNKS = 1_000
+"""Of a WAV file before its samples: more are no sound, but somebody who wants us to be busy."""
 _ZEROS = 24
 """Zero crossings of the filter on each side of its middle."""
 _BETA = 9.0
@@ -151,7 +153,9 @@ def _check_wav(file: BinaryIO, size: int) -> None:
     if file.read(4) != b"RIFF":
         return
     file.seek(12)
-    while len(head := file.read(8)) == 8:
+    for _ in range(_MOST_CHUNKS):
+        if len(head := file.read(8)) < 8:
+            return
         length = int.from_bytes(head[4:], "little")
         begin = file.tell()
         if head[:4] == b"data":
@@ -159,6 +163,7 @@ def _check_wav(file: BinaryIO, size: int) -> None:
                 raise _broken(f"is cut off: its header promises {length} bytes of samples, it has {size - begin}")
             return
         file.seek(begin + length + length % 2)
+    raise _broken(f"has {_MOST_CHUNKS} chunks before its samples")
 
 
 def _broken(what: str) -> InvalidArgument:

@@ -11,7 +11,7 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,15 +103,16 @@ class Utterance:
     speed: int
 
 
-def utterances(seed: int, count: int) -> list[Utterance]:
-    """So many different sentences, each with a voice and a speed in turn."""
+def utterances(seed: int, count: int, without: Collection[str] = ()) -> list[Utterance]:
+    """So many different sentences, none of `without`, each with a voice and a speed in turn."""
     draw = random.Random(seed)
     told: dict[str, None] = {}
     patterns: list[str] = []
     while len(told) < count:
         patterns = patterns or draw.sample(_PATTERNS, len(_PATTERNS))
         text = _filled(patterns.pop(), draw)
-        told[text] = None
+        if text not in without:
+            told[text] = None
     return [
         Utterance(text, VOICES[place % len(VOICES)], SPEEDS[place // len(VOICES) % len(SPEEDS)])
         for place, text in enumerate(told)

@@ -22,6 +22,8 @@ ENDINGS = (
 )  # fmt: skip
 MOST_BYTES = 64 << 20
 """Of one file, as the service takes it."""
+LONGEST_S = 6 * 3600.0
+"""For one file: hours of speech on a slow machine. Without a deadline the service would set its own, of minutes."""
 
 
 def is_one(path: Path) -> bool:
@@ -68,7 +70,7 @@ def perceived(client: sapience.Client, path: Path, told_at: datetime | None = No
     Raises InvalidArgument for what perception refuses.
     """
     try:
-        found = client.perceive(path, timeout=None)
+        found = client.perceive(path, timeout=LONGEST_S)
     except sapience.InvalidArgument as error:
         raise formats.fault(path, f"is not perceived: {error.message}") from error
     moment = told_at or datetime.fromtimestamp(path.stat().st_mtime, UTC)

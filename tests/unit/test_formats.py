@@ -213,7 +213,7 @@ class TestAnyFile:
         assert fault(tmp_path / "folder.md") == "cannot be read: Is a directory"
 
     def test_an_unknown_ending_is_refused_with_those_that_are_read(self, tmp_path):
-        assert fault(written(tmp_path, "a.docx", "x")).startswith("has the ending '.docx'; .txt, .md, .jsonl and .json")
+        assert fault(written(tmp_path, "a.docx", "x")).startswith("has the ending '.docx'; .txt, .md, .jsonl, .json")
         assert fault(written(tmp_path, "README", "x")).startswith("has the ending '(none)'")
 
     @pytest.mark.parametrize("content", ["", " \n\t\n", b"\xef\xbb\xbf"])

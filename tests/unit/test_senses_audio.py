@@ -112,6 +112,7 @@ class TestDecoding:
             (lambda data: data[: len(data) // 2], "cut off"),
             (lambda data: data[:20], "decoded|cut off"),
             (lambda data: b"RIFF" + bytes(60), "decoded"),
+            (lambda data: data[:12] + b"junk\0\0\0\0" * 2_000, "1000 chunks"),
             (lambda data: data[:24] + (999_999).to_bytes(4, "little") + data[28:], "999999 samples"),
         ],
     )
