@@ -15,7 +15,7 @@ from itertools import islice
 
 import neo4j
 import pytest
-from plan_calls import dream_calls, entity_calls, moving_calls
+from plan_calls import dream_calls, entity_calls, migration_calls, moving_calls
 from plans import Profiler, Statement, members
 from record_backends import NEO4J_URL, SPACE, T0, WITHOUT_NEO4J, Bench, Neo4jPlace, stated, told
 
@@ -141,7 +141,12 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
     some = told(f"{new} again", conversation=new, speaker=new, given_id=f"{new} id")
     where = EpisodeFilter((new,), (SourceKind.TESTIMONY,), (new,), Interval(T0 - 1, T0 + 1))
     subject = f"{new} subject"
-    beside = {**entity_calls(record, new, PAGE), **dream_calls(record, new, PAGE), **moving_calls(record, new, PAGE)}
+    beside = {
+        **entity_calls(record, new, PAGE),
+        **dream_calls(record, new, PAGE),
+        **migration_calls(record, new, PAGE),
+        **moving_calls(record, new, PAGE),
+    }
     record.names_of("a", subject)  # which Entities are one is read once for each change of that
     return {
         "create_namespace": lambda: record.create_namespace(new),
