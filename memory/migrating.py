@@ -107,6 +107,10 @@ class NewIndex:
             return self._record.migration(namespace, migration.id)
         return self._record.switch_space(namespace, migration.id)
 
+    def warm(self, migration: Migration) -> None:
+        """Makes ready what searches of the new space use. May take long."""
+        self._index.warm(migration.target, migration.namespace)
+
     def drop(self, migration: Migration) -> None:
         """Takes the namespace out of the index of the target space."""
         self._index.drop_namespace(migration.target, migration.namespace)

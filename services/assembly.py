@@ -98,14 +98,17 @@ def _perception(settings: Settings, links: Links) -> Service:
     from services import perception
     from services.perception.hosting import Hosted
 
-    address = ModelAddress.parse(settings.encoder, field="SAPIENCE_ENCODER")
     threads = settings.threads or None
-    encoder: Hosted[Encoder] = Hosted(
-        concept_pb2.MODEL_KIND_ENCODER,
-        settings.encoder,
-        partial(SentenceEncoder, address, device=settings.device, threads=threads),
-        Worker("encoder", max_waiting=256),
-    )
+
+    def hosted(named: str, field: str, thread: str) -> Hosted[Encoder]:
+        address = ModelAddress.parse(named, field=field)
+        load = partial(SentenceEncoder, address, device=settings.device, threads=threads)
+        worker = Worker(thread, max_waiting=256)
+        return Hosted(concept_pb2.MODEL_KIND_ENCODER, named, load, worker, lazy=field == "SAPIENCE_ENCODERS")
+
+    encoders = [hosted(settings.encoder, "SAPIENCE_ENCODER", "encoder")]
+    for number, further in enumerate(settings.encoder_addresses, 2):
+        encoders.append(hosted(further, "SAPIENCE_ENCODERS", f"encoder-{number}"))
     reranker: Hosted[Reranker] | None = None
     if settings.reranker:
         from perception.rerankers.cross_encoder import CrossEncoderReranker
@@ -117,13 +120,13 @@ def _perception(settings: Settings, links: Links) -> Service:
             partial(CrossEncoderReranker, named, device=settings.device, threads=threads),
             Worker("reranker", max_waiting=64),
         )
-    return perception.service(perception.Perception(perception.Models([encoder], reranker)))
+    return perception.service(perception.Perception(perception.Models(encoders, reranker)))
 
 
 def _memory(settings: Settings, links: Links) -> Service:
     from services import memory
+    from services.memory.encoders import RemoteEncoder
     from services.memory.modelling import RemoteModel
-    from services.memory.perceiving import RemoteEncoder
     from services.memory.reranking import RemoteReranker
 
     model = None

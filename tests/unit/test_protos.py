@@ -12,6 +12,7 @@ from sapience.v1 import (
     controller_pb2,
     dream_pb2,
     memory_pb2,
+    migration_pb2,
     moving_pb2,
     perception_pb2,
     reasoning_pb2,
@@ -19,7 +20,10 @@ from sapience.v1 import (
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-MODULES = (concept_pb2, controller_pb2, dream_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2)
+MODULES = (
+    *(concept_pb2, controller_pb2, dream_pb2, memory_pb2, migration_pb2, moving_pb2),
+    *(perception_pb2, reasoning_pb2),
+)
 FILES = [module.DESCRIPTOR for module in MODULES]
 WITHOUT_TENANT = {
     "CreateNamespace", "ListNamespaces", "DeleteNamespace",  # name one, or none
