@@ -207,7 +207,7 @@ def _spaces(settings: Settings) -> Finding:
         lost = [f"{one.namespace} ({one.space.name} {one.space.version})" for one in found if not one.model]
         if lost:
             raise SapienceError(f"no loaded encoder has the space of: {', '.join(lost)}", reason="ENCODER_NOT_LOADED")
-        return f"{len(found)} namespaces with vectors, each with an encoder that is loaded"
+        return f"namespaces with vectors: {len(found)}, each with an encoder that is loaded"
 
     return _tried(
         "spaces",

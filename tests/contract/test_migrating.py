@@ -200,8 +200,8 @@ async def test_the_old_space_is_served_when_another_encoder_is_the_default(tmp_p
         )
         assert await one.models() == {"a": other, "b": other}
         await one.agrees()
-        await one.tell("More.")
-        assert await one.found("More.") == "More."
+        await one.tell("The sun was yellow.")
+        assert await one.found("The sun was yellow.") == "The sun was yellow."
 
 
 async def test_one_that_is_cancelled_leaves_the_old_space(

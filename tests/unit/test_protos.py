@@ -27,7 +27,7 @@ MODULES = (
 FILES = [module.DESCRIPTOR for module in MODULES]
 WITHOUT_TENANT = {
     "CreateNamespace", "ListNamespaces", "DeleteNamespace",  # name one, or none
-    "Backup", "Restore",  # the whole store, or some
+    "Backup", "Restore", "ListSpaces",  # the whole store, or some
     "Segment", "Encode", "EncodeStream", "Decode", "Rerank", "ListModels", "LoadModel", "UnloadModel", "Generate",
     "Status", "WatchWorkspace", "Goals", "SelfPrompts", "Runs", "Pause", "Resume",
 }  # fmt: skip
