@@ -111,6 +111,11 @@ class NewIndex:
         """Makes ready what searches of the new space use. May take long."""
         self._index.warm(migration.target, migration.namespace)
 
+    def tidy(self, migration: Migration) -> None:
+        """Frees what the space that was left took on disk, where that is due. May take long."""
+        succeeded = migration.state is MigrationState.SUCCEEDED
+        self._index.optimize(migration.source if succeeded else migration.target)
+
     def drop(self, migration: Migration) -> None:
         """Takes the namespace out of the index of the target space."""
         self._index.drop_namespace(migration.target, migration.namespace)

@@ -152,7 +152,9 @@ class Migrator:
             return
         if migration.state is MigrationState.UNDOING and not migration.cleaned:
             await self._drainer.aside(partial(self._beside.drop, migration))
-        await self._worker.run(self._record.clean_page, migration.namespace, migration.id, CLEANED)
+        cleaned = await self._worker.run(self._record.clean_page, migration.namespace, migration.id, CLEANED)
+        if cleaned.ended_at is not None:
+            await self._drainer.aside(partial(self._beside.tidy, cleaned))
 
     async def _encode_page(self, migration: Migration) -> bool:
         """Encodes what comes next; False where nothing does."""

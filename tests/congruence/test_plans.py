@@ -47,6 +47,7 @@ MAY_READ_ALL = {
     "write_extracted": "the same, to see which relations have none",
     "undo_fact": "the same: what an undo has to say depends on them",
     "undo_change, a Fact": "the same",
+    "switch_space": "once in a migration: every Concept is looked at for its second vector",
     "stored_policies": "a backup lists them",
     "put_policies": "a restore compares them",
     "merges": "it lists them: one for each word of a person that two names are one",

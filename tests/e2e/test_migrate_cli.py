@@ -17,7 +17,7 @@ from processes import PATIENCE_S, Sapience, eventually, stopped_afterwards
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # many commands, each a process that starts
 
 EPISODES = 1500
 
