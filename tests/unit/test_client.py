@@ -600,6 +600,7 @@ ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign Source
 SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace TracedHit Unauthenticated Unavailable
 Unimplemented Usage Verdict WhyNot WhyNotReason Wording aio connect errors to_dict
 Candidate DrawnToken Finished LatentStep Piece Step StopRule Thinking ThinkingMode
+Migration MigrationCost MigrationPlan MigrationState ServedSpace VectorSpace
 """.split()
 
 
