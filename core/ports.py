@@ -12,6 +12,7 @@ from typing import Protocol
 
 from core.dreams import DreamRecord
 from core.entities import EntityRecord
+from core.migrations import MigrationRecord
 from core.moving import MovableRecord
 from core.nouns import (
     AsOf,
@@ -44,7 +45,7 @@ from core.nouns import (
 from core.windows import Windows
 
 
-class Record(MovableRecord, DreamRecord, EntityRecord, Protocol):
+class Record(MovableRecord, DreamRecord, EntityRecord, MigrationRecord, Protocol):
     """The truth: Episodes, Concepts with their vectors, Entities, Facts, and the outbox the index is fed from.
 
     Every write is one transaction, durable when it returns. `seq` counts commits of the whole store, without gaps

@@ -8,11 +8,11 @@ between, the next start does the last entries again, which changes nothing: inde
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from core.nouns import IndexPoint, OutboxEntry, Space
+from core.nouns import IndexPoint, OutboxEntry, StoredConcept
 from core.ports import Index, Record
 
 BATCH = 1024
@@ -76,30 +76,41 @@ class Indexer:
         if foreign:
             self._index.delete(space, namespace, foreign)
         for start in range(0, len(missing), BATCH):
-            self.write(space, namespace, missing[start : start + BATCH])
+            self.write(namespace, missing[start : start + BATCH])
         return Divergence(len(missing), len(foreign))
 
-    def write(self, space: Space, namespace: str, concept_ids: Sequence[str]) -> None:
-        """Writes the points of Concepts from the record; what is no longer in it, or archived, is left out."""
-        if points := self._points(namespace, concept_ids):
-            self._index.upsert(space, points)
+    def write(self, namespace: str, concept_ids: Sequence[str]) -> None:
+        """Writes the points of Concepts from the record; what is no longer in it, or archived, is left out.
+
+        They go into the space that their vectors are in as they are read: a migration may have changed it since.
+        """
+        # A namespace deleted since has its own entry further down the outbox.
+        if namespace in {known.name for known in self._record.namespaces()}:
+            self._upsert(namespace, self._record.concepts(namespace, concept_ids))
+
+    def write_staged(self, namespace: str, migration_id: str, concept_ids: Sequence[str]) -> None:
+        """The same of the second vectors that a migration made, into the index of its target space."""
+        self._upsert(namespace, self._record.staged(namespace, migration_id, concept_ids))
 
     def _write(self, run: Sequence[OutboxEntry]) -> None:
         ids = list(dict.fromkeys(concept for entry in run for concept in entry.concept_ids))
         for start in range(0, len(ids), BATCH):
-            self.write(run[0].space, run[0].namespace, ids[start : start + BATCH])
+            self.write(run[0].namespace, ids[start : start + BATCH])
 
     def _delete(self, entry: OutboxEntry) -> None:
         if entry.concept_ids:
-            self._index.delete(entry.space, entry.namespace, entry.concept_ids)
+            # A migration builds an index of its target space beside the one that the entry names.
+            for space in dict.fromkeys((entry.space, *self._record.spaces_in_use(entry.namespace))):
+                self._index.delete(space, entry.namespace, entry.concept_ids)
         else:
             self._index.drop_namespace(entry.space, entry.namespace)
 
-    def _points(self, namespace: str, concept_ids: Sequence[str]) -> list[IndexPoint]:
-        # A namespace deleted, or a Concept forgotten or archived since, has its own entry further down the outbox.
-        if namespace not in {known.name for known in self._record.namespaces()}:
-            return []
-        stored = self._record.concepts(namespace, concept_ids)
+    def _upsert(self, namespace: str, stored: Mapping[str, StoredConcept]) -> None:
+        if points := self._points(namespace, stored):
+            self._index.upsert(next(iter(stored.values())).space, points)
+
+    def _points(self, namespace: str, stored: Mapping[str, StoredConcept]) -> list[IndexPoint]:
+        # A Concept forgotten or archived since has its own entry further down the outbox.
         episodes = self._record.episodes(namespace, sorted({one.concept.episode_id for one in stored.values()}))
         points = []
         for one in stored.values():

@@ -70,7 +70,7 @@ class Rebuild:
         batch = next(self._left, None)
         if batch is None or self._compared is None:
             return False
-        self._indexer.write(self._compared.space, self._namespace, batch)
+        self._indexer.write(self._namespace, batch)
         self.progress = replace(self.progress, written=self.progress.written + len(batch))
         return True
 

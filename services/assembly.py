@@ -15,7 +15,6 @@ from services.runtime.client import Link
 from services.runtime.names import SERVICES
 from services.runtime.server import Service
 from services.runtime.settings import Settings
-from services.runtime.worker import Worker
 
 
 class Links:
@@ -98,8 +97,8 @@ def _perception(settings: Settings, links: Links) -> Service:
 
 def _memory(settings: Settings, links: Links) -> Service:
     from services import memory
+    from services.memory.encoders import RemoteEncoder
     from services.memory.modelling import RemoteModel
-    from services.memory.perceiving import RemoteEncoder
     from services.memory.reranking import RemoteReranker
 
     model = None

@@ -43,6 +43,14 @@ from sapience.errors import (
     Unavailable,
     Unimplemented,
 )
+from sapience.migrations import (
+    Migration,
+    MigrationCost,
+    MigrationPlan,
+    MigrationState,
+    ServedSpace,
+    VectorSpace,
+)
 from sapience.patches import BytePatch, Patched, PatchRule
 from sapience.plain import to_dict
 from sapience.senses import Modality, Perceived, PerceivedConcept
@@ -184,6 +192,10 @@ __all__ = [
     "LatentStep",
     "Mention",
     "MentionPage",
+    "Migration",
+    "MigrationCost",
+    "MigrationPlan",
+    "MigrationState",
     "Modality",
     "Model",
     "ModelKind",
@@ -206,6 +218,7 @@ __all__ = [
     "RestoreResult",
     "Retained",
     "SapienceError",
+    "ServedSpace",
     "ServiceStatus",
     "Sign",
     "SourceKind",
@@ -229,6 +242,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Usage",
+    "VectorSpace",
     "Verdict",
     "WhyNot",
     "WhyNotReason",

@@ -28,6 +28,7 @@ import grpc.aio
 from sapience import calls, discovery, types, wire
 from sapience.calls import dreams as dreaming
 from sapience.calls import facts, foreseeing, memory, moving, naming, patching, reasoning, sensing, system, thinking
+from sapience.calls import migrations as migrating
 from sapience.errors import SapienceError, from_rpc
 from sapience.pipeline import Window, next_message
 from sapience.senses import Perceived
@@ -239,6 +240,14 @@ class AsyncClient(Session):
     approve_dream = _unary(dreaming.approve_dream)
     undo_dream = _unary(dreaming.undo_dream)
     cancel_dream = _unary(dreaming.cancel_dream)
+
+    plan_migration = _unary(migrating.plan_migration)
+    migrate = _unary(migrating.migrate)
+    get_migration = _unary(migrating.get_migration)
+    migrations = _unary(migrating.migrations)
+    watch_migration = _streaming(migrating.watch_migration)
+    cancel_migration = _unary(migrating.cancel_migration)
+    spaces = _unary(migrating.spaces)
 
     encode = _unary(system.encode)
     patch = _unary(patching.patch)

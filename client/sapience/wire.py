@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sapience import dreams, patches, senses, types
+from sapience import dreams, migrations, patches, senses, types
 from sapience.errors import Internal, InvalidArgument
-from sapience.v1 import concept_pb2, dream_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2
+from sapience.v1 import (
+    concept_pb2,
+    dream_pb2,
+    memory_pb2,
+    migration_pb2,
+    moving_pb2,
+    perception_pb2,
+    reasoning_pb2,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -39,6 +47,7 @@ _ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     dreams.DreamKind: (dream_pb2.DreamKind, "DREAM_KIND_"),
     dreams.DreamState: (dream_pb2.DreamState, "DREAM_STATE_"),
     dreams.DreamChangeState: (dream_pb2.DreamChangeState, "DREAM_CHANGE_STATE_"),
+    migrations.MigrationState: (migration_pb2.MigrationState, "MIGRATION_STATE_"),
     dreams.Sign: (dream_pb2.DiffLine.Sign, "SIGN_"),
     types.ThinkingMode: (concept_pb2.ThinkingMode, "THINKING_MODE_"),
     types.StopRule: (concept_pb2.StopRule, "STOP_RULE_"),

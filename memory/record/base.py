@@ -38,6 +38,7 @@ from memory.record.dreams import DreamingRecord
 from memory.record.entities import EntityRules
 from memory.record.keeping import check_holds
 from memory.record.merging import NOTHING_MERGED, around_read, facts_read
+from memory.record.migrating import MigratingRecord, at_work
 from memory.record.moving import MovingRecord
 from memory.record.numbering import held_of as _held
 from memory.record.numbering import stored_answer as _stored
@@ -47,7 +48,7 @@ _EPISODE_PAGE = 256
 _ID_PAGE = 4096
 
 
-class TransactionalRecord(DreamingRecord, EntityRules, MovingRecord, CorrectingRecord):
+class TransactionalRecord(DreamingRecord, EntityRules, MovingRecord, CorrectingRecord, MigratingRecord):
     """`core.ports.Record` over a `Store`; each method does what the port says, which is not said again here.
 
     Beyond the port: an Episode or a Fact that brings the id of another one raises AlreadyExists (EPISODE_ID_TAKEN,
@@ -74,13 +75,17 @@ class TransactionalRecord(DreamingRecord, EntityRules, MovingRecord, CorrectingR
         def work(tx: Transaction) -> int:
             held = _held(tx, name)
             check_holds(tx, held, None, "deleted")
-            facts = tx.counts(held).facts
+            facts, migration = tx.counts(held).facts, at_work(tx, held)
             commit = self._commit(tx)
             burying.bury_all(tx, held, commit)
             tx.delete_namespace(held)
             tx.audit(name, Forgotten(held.episodes, held.concepts, facts, self._ids.new()), commit)
             if held.space is not None:
                 tx.outbox_add(OutboxEntry(commit.seq, name, held.space, (), deleted=True, seq=commit.seq))
+            if migration is not None:  # its index is there beside the other one, and an entry is of one space
+                seq = self._commit(tx).seq
+                left = migration.target if migration.target != held.space else migration.source
+                tx.outbox_add(OutboxEntry(seq, name, left, (), deleted=True, seq=seq))
             return held.episodes
 
         episodes = self._store.write(work)

@@ -28,6 +28,7 @@ from core.nouns import (
     StoredConcept,
 )
 from memory.record import rows
+from memory.record.migrating import at_work
 from memory.record.numbering import NumberedRecord, held_of
 from memory.record.tombstones import Buried, Mark, episode_mark, fact_mark, marks
 from memory.record.transaction import Commit, FreshFact, Going, Held, Transaction
@@ -150,7 +151,10 @@ class MovingRecord(NumberedRecord):
                 if (here is None and whole and present.made_seq <= up_to) or (
                     here is not None and present.made_seq < here.made_seq
                 ):
-                    tx.delete_namespace(held_of(tx, present.name))
+                    going = held_of(tx, present.name)
+                    if (migration := at_work(tx, going)) is not None:
+                        put.dropped += [(space, present.name) for space in (migration.source, migration.target)]
+                    tx.delete_namespace(going)
                     if present.space is not None:
                         put.dropped.append((present.space, present.name))
             for one in namespaces:

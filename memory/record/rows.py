@@ -603,14 +603,15 @@ def _packed_episode(
                 field=f"{where}.text",
             )
         if ready is None:
-            vector, terms = _packed_vector(space, concept.vector, where), _packed_terms(concept.terms, where)
+            vector, terms = packed_vector(space, concept.vector, where), _packed_terms(concept.terms, where)
         else:
             vector, terms = next(ready)
         concepts.append(PackedConcept(span, vector, *terms))
     return PackedEpisode(told, identity(told), tuple(concepts))
 
 
-def _packed_vector(space: Space, vector: Float32, field: str) -> bytes:
+def packed_vector(space: Space, vector: Float32, field: str) -> bytes:
+    """Little-endian float32 bytes. Raises InvalidArgument where it is not of that size, or not finite."""
     if vector.shape != (space.dimensions,):
         raise InvalidArgument(
             f"{field}.vector has shape {vector.shape}, and {space} asks for ({space.dimensions},)",

@@ -36,6 +36,7 @@ from core.windows import Windows
 from memory.record import rows
 from memory.record.dream_steps import DreamSteps
 from memory.record.entity_steps import EntitySteps
+from memory.record.migration_steps import MigrationSteps
 from memory.record.tombstones import Buried, Mark
 
 _T = TypeVar("_T")
@@ -56,6 +57,8 @@ class Held:
     """How often its merges of Entities were changed; 0 where there never was one."""
     merged_seq: int = 0
     """The last commit that made or undid one of them."""
+    slot: int = 0
+    """Which of a Concept's two places for a vector is the one that counts; a migration fills the other, and swaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class FreshFact:
     commit: Commit
 
 
-class Transaction(DreamSteps, EntitySteps, Protocol):
+class Transaction(DreamSteps, EntitySteps, MigrationSteps, Protocol):
     """The steps of a backend within one transaction. A `held` says in which namespace; ids of others are not there."""
 
     def last_commit(self) -> Commit | None:

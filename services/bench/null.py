@@ -42,7 +42,7 @@ from memory.recall import RecallHit, RecallQuery, RecallResult
 from perception.encoders.base import Encoder
 from services import memory, perception, reasoning
 from services.assembly import Links
-from services.memory.perceiving import RemoteEncoder
+from services.memory.encoders import RemoteEncoder
 from services.perception.hosting import Hosted
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import sapience
+
 from core.errors import SapienceError
 from core.models import ModelAddress, locate
 from services.cli import local, show
@@ -21,6 +23,7 @@ from services.runtime.settings import Settings, load
 
 FREE_BYTES = 1 << 30
 CONNECT_S = 3.0
+SPACES_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     if settings.index == "qdrant":
         yield _reachable("qdrant", settings.qdrant_url, settings.qdrant_grpc_port, "SAPIENCE_QDRANT_URL")
     yield _daemon(settings.data_dir)
+    if local.running(settings.data_dir) is not None:
+        yield _spaces(settings)
 
 
 def _python() -> Finding:
@@ -188,6 +193,28 @@ def _daemon(data_dir: Path) -> Finding:
     if about is None:
         return Finding("daemon", True, "not running; the first command starts it")
     return Finding("daemon", True, f"serving at {about['address']} as process {about['pid']}")
+
+
+def _spaces(settings: Settings) -> Finding:
+    """Whether an encoder is loaded for the vectors of every namespace; asked of the daemon, which knows both."""
+
+    def look() -> str:
+        try:
+            with local.connect(settings, "default", lambda _: None) as connected:
+                found = connected.spaces(timeout=SPACES_S)
+        except sapience.SapienceError as error:
+            raise SapienceError(f"the daemon does not say: {error}", reason="UNREACHABLE") from error
+        lost = [f"{one.namespace} ({one.space.name} {one.space.version})" for one in found if not one.model]
+        if lost:
+            raise SapienceError(f"no loaded encoder has the space of: {', '.join(lost)}", reason="ENCODER_NOT_LOADED")
+        return f"namespaces with vectors: {len(found)}, each with an encoder that is loaded"
+
+    return _tried(
+        "spaces",
+        look,
+        "encode them anew: sapience migrate NAMESPACE; or name their encoder in SAPIENCE_ENCODERS and start the daemon "
+        "again",
+    )
 
 
 def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:

@@ -14,7 +14,7 @@ from sapience.v1 import memory_pb2
 from sapience.v1 import moving_pb2 as pb
 
 from core.clock import Clock
-from core.errors import InvalidArgument, NotFound
+from core.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from core.moving import CommitTime
 from core.nouns import AsOf
 from core.ports import Index, Record
@@ -67,6 +67,7 @@ class BackupCalls:
             while some := await worker.run(lambda: list(islice(stream, PAGE))):
                 for part in some:
                     yield pb.BackupResponse(part=part)
+            await worker.run(self._check_unmoved, header)
         finally:
             await worker.close()
 
@@ -102,9 +103,31 @@ class BackupCalls:
                 raise InvalidArgument(
                     f"since_seq is {since.seq}, and the backup ends with commit {last}", field="since_seq"
                 )
+            for name in (one.name for one in header.namespaces):
+                if moved := self._record.switched_after(name, since.seq):
+                    raise FailedPrecondition(
+                        f"commit {moved} moved namespace {name!r} to another vector space, after since_seq "
+                        f"{since.seq}: what follows would not fit what came before; make a whole backup",
+                        reason="MIGRATED_SINCE",
+                        field="since_seq",
+                    )
             header.since_seq = since.seq
             header.since_recorded_at.CopyFrom(wire.timestamp(since.recorded_at))
         return header
+
+    def _check_unmoved(self, header: pb.BackupHeader) -> None:
+        """Refuses a backup whose Episodes may be in two spaces, since a namespace was switched while it was read."""
+        for one in header.namespaces:
+            stored = parts.namespace_from(one)
+            try:
+                space = self._record.space_of(stored.name)
+            except NotFound:
+                continue  # deleted meanwhile
+            if stored.space is not None and space != stored.space:
+                raise Unavailable(
+                    f"namespace {stored.name!r} moved to another vector space meanwhile; begin the backup again",
+                    reason="MIGRATED_MEANWHILE",
+                )
 
     async def Restore(self, request_iterator: AsyncIterator[pb.RestoreRequest], context: Context) -> pb.RestoreResponse:
         """Takes part after part; then the index is compared with what the record has.

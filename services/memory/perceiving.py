@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from sapience.v1 import memory_pb2, perception_pb2, perception_pb2_grpc
+from sapience.v1 import memory_pb2
 
 from core.clock import Micros
 from core.errors import InvalidArgument
@@ -15,42 +14,21 @@ from core.nouns import Float32, PerceivedConcept, PerceivedEpisode, Source, Sour
 from memory.analysis import documents_terms, episode_context
 from perception.segment import segment
 from services import wire
-from services.runtime.client import Link
 from services.runtime.worker import Worker
 
-MAX_CONCEPTS_A_CALL = 1024
 MAX_NAME = 256
 MAX_SOURCES = 1024
 
 
 class Encoder(Protocol):
-    """Whatever turns texts into vectors: the perception service, here."""
+    """Whatever turns texts into vectors: `services.memory.encoders` over the perception service."""
 
-    async def encode(self, texts: Sequence[str]) -> tuple[Float32, Space]:
-        """Unit vectors [texts, dimensions] and their space."""
+    async def encode(self, texts: Sequence[str], space: Space | None = None) -> tuple[Float32, Space]:
+        """Unit vectors [texts, dimensions] in that space, or in the default encoder's, and their space.
+
+        Raises FailedPrecondition (ENCODER_NOT_LOADED) where no encoder has it.
+        """
         ...
-
-
-class RemoteEncoder:
-    """The perception service, over gRPC."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._stub = perception_pb2_grpc.PerceptionServiceStub(link.channel)
-
-    async def encode(self, texts: Sequence[str]) -> tuple[Float32, Space]:
-        """Encodes in calls of at most 1,024 texts."""
-        parts: list[Float32] = []
-        space: Space | None = None
-        for start in range(0, len(texts), MAX_CONCEPTS_A_CALL):
-            batch = texts[start : start + MAX_CONCEPTS_A_CALL]
-            request = perception_pb2.EncodeRequest(texts=batch)
-            response = await self._stub.Encode(request, **self._link.options())
-            vectors, space = wire.tensor_from(response.vectors, len(batch), "vectors")
-            parts.append(vectors)
-        if space is None:
-            raise ValueError("nothing to encode")
-        return parts[0] if len(parts) == 1 else np.concatenate(parts), space
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +96,7 @@ async def perceive(
     wanting = [span.text for episode in episodes if episode.vectors is None for span in episode.spans]
     fresh: Float32 | None = None
     if wanting:
-        fresh, encoded_in = await encoder.encode(wanting)
+        fresh, encoded_in = await encoder.encode(wanting, space)
         if space is None:
             space = encoded_in
         first = next(number for number, episode in enumerate(episodes) if episode.vectors is None)

@@ -113,7 +113,7 @@ async def vector_for(encoder: Encoder, query: Query, scope: Scope) -> Float32 | 
     """The caller's vector, or one made here; None where the namespace has no vectors."""
     vector = ready_vector(query, scope)
     if vector is None and scope.space is not None:
-        vectors, encoded_in = await encoder.encode([scope.wanted])
+        vectors, encoded_in = await encoder.encode([scope.wanted], scope.space)
         wire.same_space(encoded_in, scope.space, "text")
         vector = vectors[0]
     return vector

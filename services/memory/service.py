@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from sapience.v1 import concept_pb2, memory_pb2_grpc
@@ -31,8 +31,10 @@ from services.memory.dreaming import DreamCalls
 from services.memory.entities import EntityCalls, merge_to
 from services.memory.extractor import Extractor
 from services.memory.keeping import KeepingCalls, checked_request_id
+from services.memory.migrating import Encoders, MigrationCalls
+from services.memory.migrator import Migrator
 from services.memory.moving import Importer
-from services.memory.perceiving import Checked, Encoder, as_told, check, perceive
+from services.memory.perceiving import Checked, as_told, check, perceive
 from services.memory.reranking import Judge, NoJudge
 from services.memory.streaming import (
     BATCH,
@@ -51,6 +53,9 @@ from services.runtime.worker import Worker
 
 NAME = "sapience.v1.MemoryService"
 MAX_EPISODES = 1024
+
+_T = TypeVar("_T")
+_OTHER_SPACE = ("SPACE_MISMATCH", "ENCODER_NOT_LOADED")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -77,7 +82,13 @@ class _StreamBatch:
 
 
 class Memory(
-    EntityCalls, KeepingCalls, BackupCalls, CorrectingCalls, DreamCalls, memory_pb2_grpc.MemoryServiceServicer
+    EntityCalls,
+    KeepingCalls,
+    BackupCalls,
+    CorrectingCalls,
+    DreamCalls,
+    MigrationCalls,
+    memory_pb2_grpc.MemoryServiceServicer,
 ):
     """Serves one record and one index. Owns both, and closes them."""
 
@@ -85,7 +96,7 @@ class Memory(
         self,
         record: Record,
         index: Index,
-        encoder: Encoder,
+        encoder: Encoders,
         clock: Clock,
         *,
         index_wait_s: float = 2.0,
@@ -114,6 +125,7 @@ class Memory(
         self._extractor = None if timezone is None else Extractor(record, self._drainer.wake, timezone)
         self._model = model
         self._dreamer = Dreamer(record, self._written, model, timezone or "UTC")
+        self._migrator = Migrator(record, index, encoder, self._drainer, self._drainer.wake)
         self._sweeper = Sweeper(record, self._writes, self._drainer.wake, clock, sweep_s, request_keep_days)
 
     async def ready(self) -> bool:
@@ -126,6 +138,7 @@ class Memory(
     async def close(self) -> None:
         """Ends the threads, then closes the stores."""
         await self._sweeper.close()
+        await self._migrator.close()
         await self._dreamer.close()
         if self._extractor is not None:
             await self._extractor.close()
@@ -204,7 +217,7 @@ class Memory(
             try:
                 batch.perceived = await self._perceived(namespace, list(checked.values()), paths.__getitem__)
             except FailedPrecondition as error:
-                if error.reason != "SPACE_MISMATCH":
+                if error.reason not in _OTHER_SPACE:
                     raise
         return batch
 
@@ -233,11 +246,20 @@ class Memory(
         bring_back: bool = True,
     ) -> list[pb.Remembered]:
         perceived = await self._perceived(namespace, checked, path, request_id)
+        try:
+            return await self._write(namespace, perceived, request_id, bring_back)
+        except FailedPrecondition as error:
+            if error.reason != "SPACE_MISMATCH":
+                raise
+        # The namespace has got another space since it was looked at, by a migration or by the first who told it
+        # something: what was encoded is encoded again, and what came with vectors is refused where it is looked at.
+        perceived = await self._perceived(namespace, checked, path, request_id)
         return await self._write(namespace, perceived, request_id, bring_back)
 
     async def _perceived(
         self, namespace: str, checked: list[Checked], path: Callable[[int], str], request_id: str = ""
     ) -> _Perceived:
+        await self._migrator.admit(namespace)
         # A request with an id is compared whole with the one it may repeat; else only what is new is encoded. Where
         # nothing has to be, the record tells what is new when it writes.
         encode = not request_id and any(one.vectors is None for one in checked)
@@ -283,24 +305,63 @@ class Memory(
                 vector = recalling.ready_vector(query, scope)
                 if self._drainer.indexed < scope.as_of.seq or vector is None or query.recipe.rerank:
                     return scope
-                return recalling.found(self._recall, query, scope, vector)
+                response = recalling.found(self._recall, query, scope, vector)
+            # Outside of the snapshot, which would not see it: a switch may have taken the old index away meanwhile.
+            return response if self._record.space_of(query.namespace) == scope.space else scope
 
         scope = await self._reads.run(at_once)
         if isinstance(scope, pb.RecallResponse):
             return scope
-        scope = await self._indexed(scope)
-        return await recalling.answer(self._recall, self._encoder, self._judge, self._reads, query, scope)
+
+        async def ask() -> pb.RecallResponse:
+            asked = await self._indexed(await self._reads.run(self._look, query, request.as_of))
+            return await recalling.answer(self._recall, self._encoder, self._judge, self._reads, query, asked)
+
+        async def first() -> pb.RecallResponse:
+            asked = await self._indexed(scope)
+            return await recalling.answer(self._recall, self._encoder, self._judge, self._reads, query, asked)
+
+        return await self._in_one_space(query.namespace, scope.space, first, ask)
+
+    def _look(self, query: recalling.Query, as_of: concept_pb2.AsOf) -> recalling.Scope:
+        return recalling.look(self._record, query, self._resolved(as_of, query.seq))
+
+    async def _in_one_space(
+        self,
+        namespace: str,
+        space: Space | None,
+        first: Callable[[], Awaitable[_T]],
+        again: Callable[[], Awaitable[_T]],
+    ) -> _T:
+        """What `first` answers, or `again` where the namespace moved to another space while `first` looked.
+
+        What was read then may be of both, and may have failed for that.
+        """
+        try:
+            answer = await first()
+        except Exception:
+            if await self._reads.run(self._record.space_of, namespace) == space:
+                raise
+            return await again()
+        if await self._reads.run(self._record.space_of, namespace) == space:
+            return answer
+        return await again()
 
     async def WhyNot(self, request: pb.WhyNotRequest, context: Context) -> pb.WhyNotResponse:
         """Why an Episode is not found."""
         query, episode_id = explaining.read(request)
 
-        def look() -> recalling.Scope:
-            return recalling.look(self._record, query, self._resolved(request.as_of, query.seq))
-
-        scope = await self._indexed(await self._reads.run(look))
+        scope = await self._reads.run(self._look, query, request.as_of)
         stores = (self._record, self._index, self._encoder, self._reads)
-        return await explaining.explain(*stores, query, scope, episode_id)
+
+        async def first() -> pb.WhyNotResponse:
+            return await explaining.explain(*stores, query, await self._indexed(scope), episode_id)
+
+        async def again() -> pb.WhyNotResponse:
+            asked = await self._indexed(await self._reads.run(self._look, query, request.as_of))
+            return await explaining.explain(*stores, query, asked, episode_id)
+
+        return await self._in_one_space(query.namespace, scope.space, first, again)
 
     async def Timeline(self, request: pb.TimelineRequest, context: Context) -> pb.TimelineResponse:
         """Episodes and Facts, earliest first."""

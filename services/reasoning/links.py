@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+import grpc
 from sapience.v1 import (
     concept_pb2,
     memory_pb2,
@@ -16,9 +17,11 @@ from cognition.events import Answered, Evidence, Question, Recollection
 from core.nouns import AsOf, Source, SourceKind, Span
 from services import wire
 from services.runtime.client import Link
+from services.runtime.errors import reason_of
 
 LEARNED_FROM = "sapience"
 """The source name of Episodes that are our own answers."""
+MAX_ELSEWHERE = 10_000
 
 
 class RemotePerceiver:
@@ -40,18 +43,31 @@ class RemoteMemory:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._stub = memory_pb2_grpc.MemoryServiceStub(link.channel)
+        self._elsewhere: set[str] = set()
+        """Namespaces that did not take the default encoder's vector. One that has moved to it since costs no more."""
 
     async def recall(self, question: Question, percept: concept_pb2.Tensor, limit: int) -> Recollection:
         """Asks with the question as it is; memory takes names out where its recipe says so."""
         request = memory_pb2.RecallRequest(
             namespace=question.namespace,
             text=question.text,
-            vector=percept,
             recipe=question.recipe,
             as_of=as_of_message(question),
             limit=limit,
         )
-        response = await self._stub.Recall(request, **self._link.options())
+        # In a namespace that is in another space than the default encoder's, memory encodes the text itself.
+        if question.namespace not in self._elsewhere:
+            request.vector.CopyFrom(percept)
+        try:
+            response = await self._stub.Recall(request, **self._link.options())
+        except grpc.aio.AioRpcError as error:
+            if not request.HasField("vector") or reason_of(error) != "SPACE_MISMATCH":
+                raise
+            if len(self._elsewhere) >= MAX_ELSEWHERE:
+                self._elsewhere.clear()
+            self._elsewhere.add(question.namespace)
+            request.ClearField("vector")
+            response = await self._stub.Recall(request, **self._link.options())
         return Recollection(
             tuple(_evidence(hit) for hit in response.hits),
             response.recipe,

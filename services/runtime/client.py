@@ -15,10 +15,10 @@ IDEMPOTENT = {
     "sapience.v1.MemoryService": [
         "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Paths", "Changes",
         "ListRelationPolicies", "Timeline", "Stats", "GetKeeping", "GetDream", "ListDreams", "ListEntities",
-        "GetEntity", "Mentions", "ListMerges",
+        "GetEntity", "Mentions", "ListMerges", "PlanMigration", "GetMigration", "ListMigrations", "ListSpaces",
         # Writes that carry a request_id: a second try is answered from the record and not done again.
         "Remember", "AssertFact", "RetractFact", "SetRelationPolicy", "Forget", "Archive", "Thaw", "SetHold",
-        "SetExpiry", "MergeEntities", "UndoMerge",
+        "SetExpiry", "MergeEntities", "UndoMerge", "Migrate",
     ],
     "sapience.v1.ReasoningService": ["GetTrace", "ListModels", "GetThought", "ListThoughts"],
     "sapience.v1.ControllerService": ["Status", "Goals", "SelfPrompts", "Runs"],

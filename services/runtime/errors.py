@@ -82,6 +82,17 @@ def passed_on(error: grpc.aio.AioRpcError) -> tuple[tuple[str, bytes], ...]:
     return trailing(status)
 
 
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The stable reason that another service gave; empty where none did."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            info = error_details_pb2.ErrorInfo()
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""
+
+
 def _pack(status: status_pb2.Status, detail: Message) -> None:
     packed = any_pb2.Any()
     packed.Pack(detail)

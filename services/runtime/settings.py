@@ -180,6 +180,12 @@ class Settings(BaseSettings):
         return frozenset(_parts(self.accept_licences))
 
     @cached_property
+    def encoder_addresses(self) -> tuple[str, ...]:
+        """The addresses in `encoders` that are not the default's."""
+        named = (address for part in self.encoders.split(",") if (address := part.strip()))
+        return tuple(dict.fromkeys(address for address in named if address != self.encoder))
+
+    @cached_property
     def token_text(self) -> str:
         """The token, or an empty string."""
         return self.token.get_secret_value() if self.token else ""

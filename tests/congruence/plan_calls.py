@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
+import numpy as np
 from record_backends import SPACE, T0, stated, told
 
 from core.dreams import (
@@ -25,8 +26,9 @@ from core.dreams import (
     Write,
 )
 from core.entities import Extracted, NewMention
+from core.migrations import Migration
 from core.moving import CommitTime
-from core.nouns import AsOf, Contradiction, Entity, SourceKind
+from core.nouns import AsOf, Contradiction, Entity, SourceKind, Space
 from core.ports import Record
 
 Calls = Mapping[str, Callable[[], object]]
@@ -129,6 +131,44 @@ def dream_calls(record: Record, new: str, page: int) -> Calls:
         "undo_change, uses": lambda: record.undo_change("a", begun[0], 3),
         "undo_change, an archival": lambda: record.undo_change("a", begun[0], 2),
         "undo_change, a summary": lambda: record.undo_change("a", begun[0], 1),
+    }
+
+
+def migration_calls(record: Record, new: str, page: int) -> Calls:
+    """Every method of `core.migrations.MigrationRecord`: a tenant of a few Episodes moves, and another one does not."""
+    tenant, other = f"{new} migrated", f"{new} stayed"
+    for name in (tenant, other):
+        record.create_namespace(name)
+        record.remember(name, SPACE, [told(f"{name} {n}", conversation=name, position=n) for n in range(3)])
+    ids = list(record.concept_ids(tenant))
+    target = Space("encoder", "2", 4)
+    given_up = record.begin_migration(other, "wheel:other", target).id
+    begun = list[Migration]()
+
+    def begin() -> None:
+        begun.append(record.begin_migration(tenant, "wheel:other", target, 1.0, "migrate" + new))
+
+    def stage() -> None:
+        record.stage(
+            tenant, begun[0].id, {key: np.ones(4, np.float32) for key in ids}, after=(0, ""), through=(2**40, "")
+        )
+
+    return {
+        "begin_migration": begin,
+        "stage": stage,
+        "staged": lambda: record.staged(tenant, begun[0].id, ids),
+        "note_migration": lambda: record.note_migration(tenant, begun[0].id, "waits"),
+        "migration": lambda: record.migration(tenant, begun[0].id),
+        "migrations": lambda: record.migrations(tenant, 5),
+        "migrations_at_work": record.migrations_at_work,
+        "spaces_in_use": lambda: record.spaces_in_use(tenant),
+        "switch_space": lambda: record.switch_space(tenant, begun[0].id),
+        "switched_after": lambda: record.switched_after(tenant, 0),
+        "clean_page": lambda: record.clean_page(tenant, begun[0].id, 2),
+        "clean_page, the rest": lambda: record.clean_page(tenant, begun[0].id, 2),
+        "clean_page, the end": lambda: record.clean_page(tenant, begun[0].id, 2),
+        "undo_migration": lambda: record.undo_migration(other, given_up),
+        "clean_page, undoing": lambda: record.clean_page(other, given_up, 8),
     }
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 
 import neo4j
 import pytest
-from plan_calls import dream_calls, entity_calls, moving_calls
+from plan_calls import dream_calls, entity_calls, migration_calls, moving_calls
 from plans import Profiler, Statement, members
 from record_backends import NEO4J_URL, SPACE, T0, WITHOUT_NEO4J, Bench, Neo4jPlace, stated, told
 
@@ -47,6 +47,7 @@ MAY_READ_ALL = {
     "write_extracted": "the same, to see which relations have none",
     "undo_fact": "the same: what an undo has to say depends on them",
     "undo_change, a Fact": "the same",
+    "switch_space": "once in a migration: every Concept is looked at for its second vector",
     "stored_policies": "a backup lists them",
     "put_policies": "a restore compares them",
     "merges": "it lists them: one for each word of a person that two names are one",
@@ -141,7 +142,12 @@ def calls(record: Record, size: int) -> dict[str, Callable[[], object]]:
     some = told(f"{new} again", conversation=new, speaker=new, given_id=f"{new} id")
     where = EpisodeFilter((new,), (SourceKind.TESTIMONY,), (new,), Interval(T0 - 1, T0 + 1))
     subject = f"{new} subject"
-    beside = {**entity_calls(record, new, PAGE), **dream_calls(record, new, PAGE), **moving_calls(record, new, PAGE)}
+    beside = {
+        **entity_calls(record, new, PAGE),
+        **dream_calls(record, new, PAGE),
+        **migration_calls(record, new, PAGE),
+        **moving_calls(record, new, PAGE),
+    }
     record.names_of("a", subject)  # which Entities are one is read once for each change of that
     return {
         "create_namespace": lambda: record.create_namespace(new),

@@ -43,7 +43,7 @@ from memory.index.edge import EdgeIndex
 from memory.record.sqlite import SqliteRecord
 from services import memory
 from services.cli import backups
-from services.memory.perceiving import RemoteEncoder
+from services.memory.encoders import RemoteEncoder
 from services.runtime.client import Link
 
 SPACE = Space("encoder", "1", 4)

@@ -30,7 +30,7 @@ from memory.index.qdrant import QdrantIndex
 from memory.record.sqlite import SqliteRecord
 from services import memory, reasoning
 from services.assembly import open_index, open_record
-from services.memory.perceiving import RemoteEncoder
+from services.memory.encoders import RemoteEncoder
 from services.reasoning.links import RemoteMemory, RemotePerceiver
 from services.reasoning.models import Models
 from services.reasoning.thoughts import Thoughts

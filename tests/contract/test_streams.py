@@ -25,7 +25,7 @@ from memory.index.edge import EdgeIndex
 from memory.record.sqlite import SqliteRecord
 from services import controller as controller_service
 from services import memory as memory_service
-from services.memory.perceiving import RemoteEncoder
+from services.memory.encoders import RemoteEncoder
 from services.runtime.client import Link
 from services.runtime.settings import Settings
 

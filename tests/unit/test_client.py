@@ -602,6 +602,7 @@ SystemStatus Tensor Thawed Thought TimelineEntry TimelinePage Token Trace Traced
 Unimplemented Usage Verdict WhyNot WhyNotReason Wording aio connect errors to_dict
 Modality Perceived PerceivedConcept
 Candidate DrawnToken Finished LatentStep Piece Step StopRule Thinking ThinkingMode
+Migration MigrationCost MigrationPlan MigrationState ServedSpace VectorSpace
 """.split()
 
 

@@ -12,6 +12,7 @@ from sapience.v1 import (
     controller_pb2,
     dream_pb2,
     memory_pb2,
+    migration_pb2,
     moving_pb2,
     perception_pb2,
     reasoning_pb2,
@@ -19,11 +20,14 @@ from sapience.v1 import (
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-MODULES = (concept_pb2, controller_pb2, dream_pb2, memory_pb2, moving_pb2, perception_pb2, reasoning_pb2)
+MODULES = (
+    *(concept_pb2, controller_pb2, dream_pb2, memory_pb2, migration_pb2, moving_pb2),
+    *(perception_pb2, reasoning_pb2),
+)
 FILES = [module.DESCRIPTOR for module in MODULES]
 WITHOUT_TENANT = {
     "CreateNamespace", "ListNamespaces", "DeleteNamespace",  # name one, or none
-    "Backup", "Restore",  # the whole store, or some
+    "Backup", "Restore", "ListSpaces",  # the whole store, or some
     "Segment", "Encode", "EncodeStream", "Decode", "Rerank", "ListModels", "LoadModel", "UnloadModel", "Generate",
     "Patch",
     "Status", "WatchWorkspace", "Goals", "SelfPrompts", "Runs", "Pause", "Resume",

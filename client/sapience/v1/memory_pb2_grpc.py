@@ -6,6 +6,7 @@ import warnings
 from sapience.v1 import dream_pb2 as sapience_dot_v1_dot_dream__pb2
 from sapience.v1 import entities_pb2 as sapience_dot_v1_dot_entities__pb2
 from sapience.v1 import memory_pb2 as sapience_dot_v1_dot_memory__pb2
+from sapience.v1 import migration_pb2 as sapience_dot_v1_dot_migration__pb2
 from sapience.v1 import moving_pb2 as sapience_dot_v1_dot_moving__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -235,6 +236,41 @@ class MemoryServiceStub:
                 '/sapience.v1.MemoryService/CancelDream',
                 request_serializer=sapience_dot_v1_dot_dream__pb2.CancelDreamRequest.SerializeToString,
                 response_deserializer=sapience_dot_v1_dot_dream__pb2.CancelDreamResponse.FromString,
+                _registered_method=True)
+        self.PlanMigration = channel.unary_unary(
+                '/sapience.v1.MemoryService/PlanMigration',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.PlanMigrationRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.PlanMigrationResponse.FromString,
+                _registered_method=True)
+        self.Migrate = channel.unary_unary(
+                '/sapience.v1.MemoryService/Migrate',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.MigrateRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.MigrateResponse.FromString,
+                _registered_method=True)
+        self.GetMigration = channel.unary_unary(
+                '/sapience.v1.MemoryService/GetMigration',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.GetMigrationRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.GetMigrationResponse.FromString,
+                _registered_method=True)
+        self.ListMigrations = channel.unary_unary(
+                '/sapience.v1.MemoryService/ListMigrations',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.ListMigrationsRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.ListMigrationsResponse.FromString,
+                _registered_method=True)
+        self.WatchMigration = channel.unary_stream(
+                '/sapience.v1.MemoryService/WatchMigration',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.WatchMigrationRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.WatchMigrationResponse.FromString,
+                _registered_method=True)
+        self.CancelMigration = channel.unary_unary(
+                '/sapience.v1.MemoryService/CancelMigration',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.CancelMigrationRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.CancelMigrationResponse.FromString,
+                _registered_method=True)
+        self.ListSpaces = channel.unary_unary(
+                '/sapience.v1.MemoryService/ListSpaces',
+                request_serializer=sapience_dot_v1_dot_migration__pb2.ListSpacesRequest.SerializeToString,
+                response_deserializer=sapience_dot_v1_dot_migration__pb2.ListSpacesResponse.FromString,
                 _registered_method=True)
         self.Export = channel.unary_stream(
                 '/sapience.v1.MemoryService/Export',
@@ -549,6 +585,56 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanMigration(self, request, context):
+        """Says what it would cost to move a namespace to the space of another encoder; measures, and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Migrate(self, request, context):
+        """Begins to encode a namespace anew from its record. The old space serves until all is encoded.
+        FAILED_PRECONDITION (MIGRATION_AT_WORK) while another migration of the namespace is at work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMigration(self, request, context):
+        """A migration as it is now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMigrations(self, request, context):
+        """The migrations of a namespace, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchMigration(self, request, context):
+        """A migration as it goes on, until it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelMigration(self, request, context):
+        """Gives a migration up that is still encoding: the namespace is as it was, but for what was told since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSpaces(self, request, context):
+        """The vector spaces that namespaces are in, and which encoder serves each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Export(self, request, context):
         """Streams all that a namespace holds.
         """
@@ -789,6 +875,41 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.CancelDream,
                     request_deserializer=sapience_dot_v1_dot_dream__pb2.CancelDreamRequest.FromString,
                     response_serializer=sapience_dot_v1_dot_dream__pb2.CancelDreamResponse.SerializeToString,
+            ),
+            'PlanMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanMigration,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.PlanMigrationRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.PlanMigrationResponse.SerializeToString,
+            ),
+            'Migrate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Migrate,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.MigrateRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.MigrateResponse.SerializeToString,
+            ),
+            'GetMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMigration,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.GetMigrationRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.GetMigrationResponse.SerializeToString,
+            ),
+            'ListMigrations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMigrations,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.ListMigrationsRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.ListMigrationsResponse.SerializeToString,
+            ),
+            'WatchMigration': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMigration,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.WatchMigrationRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.WatchMigrationResponse.SerializeToString,
+            ),
+            'CancelMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMigration,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.CancelMigrationRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.CancelMigrationResponse.SerializeToString,
+            ),
+            'ListSpaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSpaces,
+                    request_deserializer=sapience_dot_v1_dot_migration__pb2.ListSpacesRequest.FromString,
+                    response_serializer=sapience_dot_v1_dot_migration__pb2.ListSpacesResponse.SerializeToString,
             ),
             'Export': grpc.unary_stream_rpc_method_handler(
                     servicer.Export,
@@ -1878,6 +1999,195 @@ class MemoryService:
             '/sapience.v1.MemoryService/CancelDream',
             sapience_dot_v1_dot_dream__pb2.CancelDreamRequest.SerializeToString,
             sapience_dot_v1_dot_dream__pb2.CancelDreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/PlanMigration',
+            sapience_dot_v1_dot_migration__pb2.PlanMigrationRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.PlanMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Migrate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/Migrate',
+            sapience_dot_v1_dot_migration__pb2.MigrateRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.MigrateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/GetMigration',
+            sapience_dot_v1_dot_migration__pb2.GetMigrationRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.GetMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMigrations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ListMigrations',
+            sapience_dot_v1_dot_migration__pb2.ListMigrationsRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.ListMigrationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sapience.v1.MemoryService/WatchMigration',
+            sapience_dot_v1_dot_migration__pb2.WatchMigrationRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.WatchMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/CancelMigration',
+            sapience_dot_v1_dot_migration__pb2.CancelMigrationRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.CancelMigrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSpaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sapience.v1.MemoryService/ListSpaces',
+            sapience_dot_v1_dot_migration__pb2.ListSpacesRequest.SerializeToString,
+            sapience_dot_v1_dot_migration__pb2.ListSpacesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from sapience.v1 import dream_pb2 as _dream_pb2
 from sapience.v1 import entities_pb2 as _entities_pb2
 from sapience.v1 import memory_pb2 as _memory_pb2
+from sapience.v1 import migration_pb2 as _migration_pb2
 from sapience.v1 import moving_pb2 as _moving_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -120,6 +121,22 @@ class MemoryServiceStub:
     """Takes back all that a Dream changed: memory is as if it had not been, but for what was told since."""
     CancelDream: _grpc.UnaryUnaryMultiCallable[_dream_pb2.CancelDreamRequest, _dream_pb2.CancelDreamResponse]
     """Gives a Dream up. What it had applied stays, until it is undone."""
+    PlanMigration: _grpc.UnaryUnaryMultiCallable[_migration_pb2.PlanMigrationRequest, _migration_pb2.PlanMigrationResponse]
+    """Says what it would cost to move a namespace to the space of another encoder; measures, and changes nothing."""
+    Migrate: _grpc.UnaryUnaryMultiCallable[_migration_pb2.MigrateRequest, _migration_pb2.MigrateResponse]
+    """Begins to encode a namespace anew from its record. The old space serves until all is encoded.
+    FAILED_PRECONDITION (MIGRATION_AT_WORK) while another migration of the namespace is at work.
+    """
+    GetMigration: _grpc.UnaryUnaryMultiCallable[_migration_pb2.GetMigrationRequest, _migration_pb2.GetMigrationResponse]
+    """A migration as it is now."""
+    ListMigrations: _grpc.UnaryUnaryMultiCallable[_migration_pb2.ListMigrationsRequest, _migration_pb2.ListMigrationsResponse]
+    """The migrations of a namespace, newest first."""
+    WatchMigration: _grpc.UnaryStreamMultiCallable[_migration_pb2.WatchMigrationRequest, _migration_pb2.WatchMigrationResponse]
+    """A migration as it goes on, until it has ended."""
+    CancelMigration: _grpc.UnaryUnaryMultiCallable[_migration_pb2.CancelMigrationRequest, _migration_pb2.CancelMigrationResponse]
+    """Gives a migration up that is still encoding: the namespace is as it was, but for what was told since."""
+    ListSpaces: _grpc.UnaryUnaryMultiCallable[_migration_pb2.ListSpacesRequest, _migration_pb2.ListSpacesResponse]
+    """The vector spaces that namespaces are in, and which encoder serves each."""
     Export: _grpc.UnaryStreamMultiCallable[_memory_pb2.ExportRequest, _memory_pb2.ExportResponse]
     """Streams all that a namespace holds."""
     Import: _grpc.StreamUnaryMultiCallable[_memory_pb2.ImportRequest, _memory_pb2.ImportResponse]
@@ -224,6 +241,22 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Takes back all that a Dream changed: memory is as if it had not been, but for what was told since."""
     CancelDream: _aio.UnaryUnaryMultiCallable[_dream_pb2.CancelDreamRequest, _dream_pb2.CancelDreamResponse]  # type: ignore[assignment]
     """Gives a Dream up. What it had applied stays, until it is undone."""
+    PlanMigration: _aio.UnaryUnaryMultiCallable[_migration_pb2.PlanMigrationRequest, _migration_pb2.PlanMigrationResponse]  # type: ignore[assignment]
+    """Says what it would cost to move a namespace to the space of another encoder; measures, and changes nothing."""
+    Migrate: _aio.UnaryUnaryMultiCallable[_migration_pb2.MigrateRequest, _migration_pb2.MigrateResponse]  # type: ignore[assignment]
+    """Begins to encode a namespace anew from its record. The old space serves until all is encoded.
+    FAILED_PRECONDITION (MIGRATION_AT_WORK) while another migration of the namespace is at work.
+    """
+    GetMigration: _aio.UnaryUnaryMultiCallable[_migration_pb2.GetMigrationRequest, _migration_pb2.GetMigrationResponse]  # type: ignore[assignment]
+    """A migration as it is now."""
+    ListMigrations: _aio.UnaryUnaryMultiCallable[_migration_pb2.ListMigrationsRequest, _migration_pb2.ListMigrationsResponse]  # type: ignore[assignment]
+    """The migrations of a namespace, newest first."""
+    WatchMigration: _aio.UnaryStreamMultiCallable[_migration_pb2.WatchMigrationRequest, _migration_pb2.WatchMigrationResponse]  # type: ignore[assignment]
+    """A migration as it goes on, until it has ended."""
+    CancelMigration: _aio.UnaryUnaryMultiCallable[_migration_pb2.CancelMigrationRequest, _migration_pb2.CancelMigrationResponse]  # type: ignore[assignment]
+    """Gives a migration up that is still encoding: the namespace is as it was, but for what was told since."""
+    ListSpaces: _aio.UnaryUnaryMultiCallable[_migration_pb2.ListSpacesRequest, _migration_pb2.ListSpacesResponse]  # type: ignore[assignment]
+    """The vector spaces that namespaces are in, and which encoder serves each."""
     Export: _aio.UnaryStreamMultiCallable[_memory_pb2.ExportRequest, _memory_pb2.ExportResponse]  # type: ignore[assignment]
     """Streams all that a namespace holds."""
     Import: _aio.StreamUnaryMultiCallable[_memory_pb2.ImportRequest, _memory_pb2.ImportResponse]  # type: ignore[assignment]
@@ -559,6 +592,64 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dream_pb2.CancelDreamResponse, _abc.Awaitable[_dream_pb2.CancelDreamResponse]]:
         """Gives a Dream up. What it had applied stays, until it is undone."""
+
+    @_abc_1.abstractmethod
+    def PlanMigration(
+        self,
+        request: _migration_pb2.PlanMigrationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_migration_pb2.PlanMigrationResponse, _abc.Awaitable[_migration_pb2.PlanMigrationResponse]]:
+        """Says what it would cost to move a namespace to the space of another encoder; measures, and changes nothing."""
+
+    @_abc_1.abstractmethod
+    def Migrate(
+        self,
+        request: _migration_pb2.MigrateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_migration_pb2.MigrateResponse, _abc.Awaitable[_migration_pb2.MigrateResponse]]:
+        """Begins to encode a namespace anew from its record. The old space serves until all is encoded.
+        FAILED_PRECONDITION (MIGRATION_AT_WORK) while another migration of the namespace is at work.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMigration(
+        self,
+        request: _migration_pb2.GetMigrationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_migration_pb2.GetMigrationResponse, _abc.Awaitable[_migration_pb2.GetMigrationResponse]]:
+        """A migration as it is now."""
+
+    @_abc_1.abstractmethod
+    def ListMigrations(
+        self,
+        request: _migration_pb2.ListMigrationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_migration_pb2.ListMigrationsResponse, _abc.Awaitable[_migration_pb2.ListMigrationsResponse]]:
+        """The migrations of a namespace, newest first."""
+
+    @_abc_1.abstractmethod
+    def WatchMigration(
+        self,
+        request: _migration_pb2.WatchMigrationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_migration_pb2.WatchMigrationResponse], _abc.AsyncIterator[_migration_pb2.WatchMigrationResponse]]:
+        """A migration as it goes on, until it has ended."""
+
+    @_abc_1.abstractmethod
+    def CancelMigration(
+        self,
+        request: _migration_pb2.CancelMigrationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_migration_pb2.CancelMigrationResponse, _abc.Awaitable[_migration_pb2.CancelMigrationResponse]]:
+        """Gives a migration up that is still encoding: the namespace is as it was, but for what was told since."""
+
+    @_abc_1.abstractmethod
+    def ListSpaces(
+        self,
+        request: _migration_pb2.ListSpacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_migration_pb2.ListSpacesResponse, _abc.Awaitable[_migration_pb2.ListSpacesResponse]]:
+        """The vector spaces that namespaces are in, and which encoder serves each."""
 
     @_abc_1.abstractmethod
     def Export(

@@ -24,6 +24,7 @@ _CONTENT = {
     "Speaker": "name",
     "Request": "request_id",
     "Dream": "id",
+    "Migration": "id",
     "DreamChange": "dream",
     "RelationPolicy": "relation",
 }
@@ -76,14 +77,14 @@ class Commits(Statements):
         row = self._one(
             "MATCH (n:Namespace {name: $name}) RETURN n.key AS key, n.episodes AS episodes, n.concepts AS concepts, "
             "coalesce(n.dreamt, 0) AS dreamt, coalesce(n.merges, 0) AS merges, "
-            "coalesce(n.merged_seq, 0) AS merged_seq, "
+            "coalesce(n.merged_seq, 0) AS merged_seq, coalesce(n.slot, 0) AS slot, "
             "n.space_name AS space_name, n.space_version AS space_version, n.dimensions AS dimensions",
             name=name,
         )
         if row is None:
             return None
         space = None if row["dimensions"] is None else rows.space_from(row)
-        counts = (row["episodes"], row["concepts"], row["dreamt"], row["merges"], row["merged_seq"])
+        counts = (row["episodes"], row["concepts"], row["dreamt"], row["merges"], row["merged_seq"], row["slot"])
         return Held(row["key"], name, space, *counts)
 
     def make_namespace(self, name: str, commit: Commit) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,10 +20,12 @@ from memory.record import rows
 from memory.record.neo4j.statements import OURS, THESE, Statements, from_list
 from memory.record.transaction import Commit, Held
 
-_CONCEPT = """
+VECTOR = ("vector", "vector_b")
+"""The property of a Concept's vector, by slot; where there is none, the property is not there."""
+CONCEPT = """
     MATCH (e:Episode)-[:HAS]->(c)
     RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
-           c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights, c.vector AS vector,
+           c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights, c.$vector AS vector,
            e.id AS episode_id, e.text AS text
 """
 # How an Episode is kept that nobody has archived, held, given an end or cited: it has none of these properties.
@@ -73,7 +75,7 @@ class Episodes(Statements):
         if part is not None:
             query += f"""
                 WITH e, row UNWIND row[{len(columns)}] AS part
-                CREATE (e)-[:HAS]->(:Concept {{namespace: $key, {from_list("part", part)}}})
+                CREATE (e)-[:HAS]->(:Concept {{namespace: $key, {from_list("part", _in_slot(held, part))}}})
             """
         self._do(
             query,
@@ -174,23 +176,23 @@ class Episodes(Statements):
 
     def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
         query = "MATCH (c:Concept) USING INDEX SEEK c:Concept(namespace, id) WHERE c.namespace = $key AND c.id IN $ids"
-        return self._concepts(held, query + _CONCEPT, ids)
+        return self._concepts(held, query + CONCEPT, ids)
 
     def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
         query = f"""
             MATCH (told:Episode)-[:HAS]->(c:Concept) USING INDEX SEEK told:Episode(id)
             WHERE told.id IN $ids AND told.namespace = $key
-            {_CONCEPT} ORDER BY ordinal
+            {CONCEPT} ORDER BY ordinal
         """
         return self._concepts(held, query, episode_ids)
 
     def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
-        query = """
+        query = f"""
             MATCH (e:Episode)-[:HAS]->(c:Concept) USING INDEX SEEK e:Episode(id)
             WHERE e.id IN $ids AND e.namespace = $key
             RETURN c.id AS id, c.ordinal AS ordinal, c.start_byte AS start_byte, c.end_byte AS end_byte,
                    c.language AS language, c.term_ids AS term_ids, c.term_weights AS term_weights,
-                   c.vector AS vector, e.id AS episode_id
+                   c.{VECTOR[held.slot]} AS vector, e.id AS episode_id
             ORDER BY episode_id, ordinal
         """
         found = self._all(query, key=held.key, ids=list(episode_ids))
@@ -224,7 +226,13 @@ class Episodes(Statements):
     def _concepts(self, held: Held, query: str, ids: Sequence[str]) -> list[StoredConcept]:
         if held.space is None:  # no Episode was ever written
             return []
+        query = query.replace("c.$vector", f"c.{VECTOR[held.slot]}")
         return [rows.concept_from(held.space, row) for row in self._all(query, key=held.key, ids=list(ids))]
+
+
+def _in_slot(held: Held, columns: Iterable[str]) -> list[str]:
+    """The properties of a Concept, its vector in the place that counts."""
+    return [VECTOR[held.slot] if one == VECTOR[0] else one for one in columns]
 
 
 def _beside(comes: str, order: str) -> str:

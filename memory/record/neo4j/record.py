@@ -27,6 +27,7 @@ from memory.record.neo4j.deleting import Deleting
 from memory.record.neo4j.dreams import Dreams
 from memory.record.neo4j.entities import Entities
 from memory.record.neo4j.keeping import KeptEpisodes
+from memory.record.neo4j.migrations import Migrations
 from memory.record.neo4j.moving import Moving
 from memory.record.neo4j.server import Neo4jServer
 from memory.record.neo4j.tombstones import Tombstones
@@ -78,7 +79,7 @@ class _Neo4jStore:
         self._server.close()
 
 
-class _Neo4jTransaction(Commits, Entities, KeptEpisodes, Deleting, Tombstones, Moving, Dreams):
+class _Neo4jTransaction(Commits, Entities, KeptEpisodes, Deleting, Tombstones, Moving, Dreams, Migrations):
     """`Transaction` in Cypher. Lists go in as parameters and are unwound there: one round trip for a batch.
 
     The server plans by what it counted a while ago, and a young store was empty then: hints name the index where a

@@ -16,7 +16,7 @@ from neo4j import exceptions
 
 from core.errors import FailedPrecondition, SapienceError, Unavailable
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 RETRY_TIME_S = 5.0
 """How long the driver goes on repeating what may succeed when repeated; the last wait may end later."""
 CONNECT_TIMEOUT_S = 5.0
@@ -41,6 +41,8 @@ _UNIQUE = {
     "outbox": ("Outbox", "seq"),
     "dream": ("Dream", "namespace", "id"),
     "dream_number": ("Dream", "namespace", "number"),
+    "migration": ("Migration", "namespace", "id"),
+    "migration_number": ("Migration", "namespace", "number"),
     "dream_change": ("DreamChange", "namespace", "dream", "ordinal"),
     "forgotten": ("Forgotten", "audit_id"),
     "tombstone": ("Tombstone", "namespace", "kind", "digest"),
@@ -56,6 +58,7 @@ _INDEXES = {
     "episode_by_archival": ("Episode", "namespace", "archived_seq", "id"),
     "episode_ending": ("Episode", "namespace", "expires_at", "id"),
     "dream_by_state": ("Dream", "state"),
+    "migration_by_state": ("Migration", "state"),
     "dream_change_by_kind": ("DreamChange", "namespace", "kind", "state"),
     "episode_by_extractor": ("Episode", "namespace", "extractor", "seq", "ordinal"),
     "merge_by_namespace": ("Merge", "namespace", "seq"),

@@ -37,7 +37,7 @@ class Commits(Statements):
 
     def held(self, name: str) -> Held | None:
         query = """
-            SELECT n.key, n.episodes, n.concepts, n.dreamt, n.merges, n.merged_seq,
+            SELECT n.key, n.episodes, n.concepts, n.dreamt, n.merges, n.merged_seq, n.slot,
                    s.name AS space_name, s.version AS space_version, s.dimensions
             FROM namespace n LEFT JOIN space s ON s.key = n.space WHERE n.name = ?
         """
@@ -45,7 +45,7 @@ class Commits(Statements):
         if row is None:
             return None
         space = None if row["dimensions"] is None else rows.space_from(row)
-        counts = (row["episodes"], row["concepts"], row["dreamt"], row["merges"], row["merged_seq"])
+        counts = (row["episodes"], row["concepts"], row["dreamt"], row["merges"], row["merged_seq"], row["slot"])
         return Held(row["key"], name, space, *counts)
 
     def make_namespace(self, name: str, commit: Commit) -> None:
@@ -58,7 +58,7 @@ class Commits(Statements):
         mentions = "DELETE FROM mention WHERE episode IN (SELECT key FROM episode WHERE namespace = ?)"
         self._db.execute(mentions, (held.key,))
         for table in (
-            *("dream_change", "dream"),
+            *("dream_change", "dream", "migration"),
             *("entity_merge", "hold", "fact", "entity_name", "entity", "relation_policy"),
             *("concept", "episode", "term", "speaker", "request"),
         ):

@@ -20,8 +20,10 @@ from memory.record import rows
 from memory.record.sqlite.statements import GIVEN, Statements
 from memory.record.transaction import Commit, Held
 
-_CONCEPT = """
-    SELECT c.id, c.ordinal, c.start_byte, c.end_byte, c.language, c.term_ids, c.term_weights, c.vector,
+VECTOR = ("vector", "vector_b")
+"""The column of a Concept's vector, by slot."""
+CONCEPT = """
+    SELECT c.id, c.ordinal, c.start_byte, c.end_byte, c.language, c.term_ids, c.term_weights, c.{} AS vector,
            e.id AS episode_id, e.text
     FROM concept c JOIN episode e ON e.key = c.episode
 """
@@ -79,10 +81,10 @@ class Episodes(Statements):
             "concept",
             (
                 *("id", "namespace", "episode", "ordinal", "start_byte", "end_byte", "language"),
-                *("term_ids", "term_weights", "vector"),
+                *("term_ids", "term_weights", VECTOR[held.slot], VECTOR[1 - held.slot]),
             ),
             [
-                (concept_id, held.key, key, ordinal, *concept.values())
+                (concept_id, held.key, key, ordinal, *concept.values(), b"")
                 for key, one in enumerate(fresh, first)
                 for ordinal, (concept_id, concept) in enumerate(zip(one.concept_ids, one.packed.concepts, strict=True))
             ],
@@ -158,16 +160,17 @@ class Episodes(Statements):
         return [rows.episode_from(held.name, row) for row in found]
 
     def concepts(self, held: Held, ids: Sequence[str]) -> list[StoredConcept]:
-        return self._concepts(held, f"{_CONCEPT} WHERE c.namespace = ? AND c.id IN {GIVEN}", ids)
+        return self._concepts(held, f"WHERE c.namespace = ? AND c.id IN {GIVEN}", ids)
 
     def concepts_of(self, held: Held, episode_ids: Sequence[str]) -> list[StoredConcept]:
-        query = f"{_CONCEPT} WHERE +e.namespace = ? AND e.id IN {GIVEN} ORDER BY c.ordinal"
+        query = f"WHERE +e.namespace = ? AND e.id IN {GIVEN} ORDER BY c.ordinal"
         return self._concepts(held, query, episode_ids)
 
     def columns_of(self, held: Held, episode_ids: Sequence[str]) -> ConceptColumns:
         keys = self._keys_of(held, episode_ids)
         query = f"""
-            SELECT episode, id, ordinal, start_byte, end_byte, language, term_ids, term_weights, vector
+            SELECT episode, id, ordinal, start_byte, end_byte, language, term_ids, term_weights,
+                   {VECTOR[held.slot]} AS vector
             FROM concept WHERE episode IN {GIVEN} ORDER BY episode, ordinal
         """
         of_key: dict[int, list[sqlite3.Row]] = {}
@@ -204,9 +207,10 @@ class Episodes(Statements):
         query = f"SELECT * FROM episode WHERE +namespace = ? AND id IN {GIVEN}"
         return self._db.execute(query, (held.key, json.dumps(ids)))
 
-    def _concepts(self, held: Held, query: str, ids: Sequence[str]) -> list[StoredConcept]:
+    def _concepts(self, held: Held, which: str, ids: Sequence[str]) -> list[StoredConcept]:
         if held.space is None:  # no Episode was ever written
             return []
+        query = CONCEPT.format(VECTOR[held.slot]) + which
         return [rows.concept_from(held.space, row) for row in self._db.execute(query, (held.key, json.dumps(ids)))]
 
 

@@ -25,6 +25,7 @@ from memory.record.sqlite.dreams import Dreams
 from memory.record.sqlite.entities import Entities
 from memory.record.sqlite.file import SqliteFile
 from memory.record.sqlite.keeping import KeptEpisodes
+from memory.record.sqlite.migrations import Migrations
 from memory.record.sqlite.moving import Moving
 from memory.record.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from memory.record.sqlite.tombstones import Tombstones
@@ -77,7 +78,7 @@ class _SqliteStore:
         self._file.close()
 
 
-class _SqliteTransaction(Commits, Entities, KeptEpisodes, Deleting, Tombstones, Moving, Dreams):
+class _SqliteTransaction(Commits, Entities, KeptEpisodes, Deleting, Tombstones, Moving, Dreams, Migrations):
     """`Transaction` in SQL. Rows name one another by integer keys, which do not leave this class."""
 
 

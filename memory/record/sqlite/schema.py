@@ -329,7 +329,27 @@ _ENTITIES = (
     "ALTER TABLE namespace ADD COLUMN merged_seq INTEGER NOT NULL DEFAULT 0",
 )
 
+_SPACES = (
+    # A second place for a Concept's vector: a migration to another space fills the one that does not count, and then
+    # changes which does. `slot` is 0 where `vector` counts, 1 where `vector_b` does; the other is mostly empty.
+    "ALTER TABLE concept ADD COLUMN vector_b BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE namespace ADD COLUMN slot INTEGER NOT NULL DEFAULT 0",
+    # `body` is JSON; it holds no word of an Episode.
+    """
+    CREATE TABLE migration (
+        namespace INTEGER NOT NULL REFERENCES namespace (key),
+        id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (namespace, id),
+        UNIQUE (namespace, number)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX migration_by_state ON migration (state)",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    *(_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS, _OLD_ANSWERS, _ENTITIES),
+    *(_FIRST, _RELATION_POLICIES, _KEEPING, _FACTS_BY_ID, _TOMBSTONES, _DREAMS, _OLD_ANSWERS, _ENTITIES, _SPACES),
 )
 """Step n takes a file from user_version n to n + 1; each is a sequence of single statements."""
