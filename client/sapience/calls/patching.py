@@ -67,7 +67,7 @@ def _read(response: pb.PatchResponse, times: Sequence[datetime]) -> Patched:
     return Patched(
         tuple(
             BytePatch(start, end, entropy, began, ended)
-            for (start, end), entropy, (began, ended) in zip(bounds, _halves(response.entropies), known, strict=True)
+            for (start, end), entropy, (began, ended) in zip(bounds, _halves(response.entropies), known, strict=False)
         ),
         response.model,
         response.entropy_threshold,
