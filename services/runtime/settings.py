@@ -160,11 +160,6 @@ class Settings(BaseSettings):
         return _parts(self.models)
 
     @cached_property
-    def encoder_addresses(self) -> tuple[str, ...]:
-        """The addresses in `encoders`."""
-        return _parts(self.encoders)
-
-    @cached_property
     def decoder_addresses(self) -> tuple[str, ...]:
         """The addresses in `decoders`."""
         return _parts(self.decoders)
