@@ -172,10 +172,17 @@ class Network(nn.Module):
 
     def _turned(self, rows: Tensor, way: float) -> Tensor:
         """Rows [batch, places, dimensions] as complex numbers, times each place's phase."""
-        phases = self.phases[: rows.shape[1]]
-        cos, sin = phases.cos(), way * phases.sin()
-        real, imaginary = rows.chunk(2, dim=-1)
-        return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
+        return turned(rows, self.phases[: rows.shape[1]], way)
+
+
+def turned(rows: Tensor, phases: Tensor, way: float) -> Tensor:
+    """Rows [..., places, dimensions] as complex numbers, times the phases [places, dimensions / 2] of their places.
+
+    `way` is 1.0 to bind and -1.0 to turn back.
+    """
+    cos, sin = phases.cos(), way * phases.sin()
+    real, imaginary = rows.chunk(2, dim=-1)
+    return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
 
 
 def padded(sentences: list[list[int]], places: int) -> Tensor:

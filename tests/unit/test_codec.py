@@ -41,7 +41,8 @@ def test_a_known_word_is_one_piece_and_an_unknown_one_is_spelt() -> None:
 def test_a_seed_gives_the_same_sentences_and_no_sentence_is_on_both_sides() -> None:
     told, held = Grammar(7).sentences(300), Grammar(7).sentences(100, held=True)
     assert told == Grammar(7).sentences(300)
-    assert not any(map(held_out, told)) and all(map(held_out, held))
+    assert not any(map(held_out, told))
+    assert all(map(held_out, held))
     assert max(map(len, told)) <= MOST_CHARACTERS
     assert len(set(told)) == 300
 
@@ -122,9 +123,11 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
             return self.seen > 3
 
     cut = train(recipe, TrainingRun.open(tmp_path / "cut", recipe.to_json()), stop=AfterThree())  # type: ignore[arg-type]
-    assert not cut.finished and cut.steps == 3
+    assert not cut.finished
+    assert cut.steps == 3
     resumed = train(recipe, TrainingRun.open(tmp_path / "cut", recipe.to_json(), resume=True))
-    assert resumed.finished and resumed.steps == whole.steps == 6
+    assert resumed.finished
+    assert resumed.steps == whole.steps == 6
     weights = [(one.model / "model.safetensors").read_bytes() for one in (whole, resumed)]
     assert weights[0] == weights[1]
 

@@ -32,7 +32,8 @@ def test_a_skewed_dimension_gets_its_quartiles_and_not_percentages() -> None:
     rng = np.random.default_rng(0)
     vectors = np.stack([rng.normal(3, 2, 20_000), rng.exponential(1.0, 20_000) ** 2], axis=1).astype(np.float32)
     normaliser = Normaliser.of(vectors)
-    assert normaliser.centre[0] == pytest.approx(3, abs=0.1) and normaliser.scale[0] == pytest.approx(2, abs=0.1)
+    assert normaliser.centre[0] == pytest.approx(3, abs=0.1)
+    assert normaliser.scale[0] == pytest.approx(2, abs=0.1)
     # What the public code divides by: the range between the 0.25th and the 0.75th percentile.
     low, high = np.percentile(vectors[:, 1], (0.25, 0.75))
     assert normaliser.scale[1] * 1.3489795 / (high - low) > 10
@@ -48,7 +49,9 @@ def test_a_dimension_that_does_not_vary_is_only_centred() -> None:
 
 def test_the_last_time_is_noise_alone() -> None:
     share = diffusion.signal()
-    assert len(share) == diffusion.STEPS and share[-1] == 0 and share[0] > 0.99
+    assert len(share) == diffusion.STEPS
+    assert share[-1] == 0
+    assert share[0] > 0.99
     assert (share[1:] < share[:-1]).all()
 
 
@@ -69,7 +72,7 @@ def test_guidance_of_one_is_the_prediction_with_context() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_seen_of_what_comes_later(method: Method) -> None:
     torch.manual_seed(0)
-    network = ConceptNetwork(Shape(method, 16, width=32, layers=2, heads=2)).eval()
+    network = ConceptNetwork(Shape(method, 16, slots=4, slot_width=8, heads=2)).eval()
     concepts = torch.randn(1, 6, 16)
     changed = concepts.clone()
     changed[:, 4:] += 1
@@ -85,7 +88,7 @@ def test_nothing_is_seen_of_what_comes_later(method: Method) -> None:
 
 def test_a_dropped_context_is_not_read_and_one_place_equals_many() -> None:
     torch.manual_seed(0)
-    network = ConceptNetwork(Shape("two-tower", 16, width=32, layers=2, heads=2)).eval()
+    network = ConceptNetwork(Shape("two-tower", 16, slots=4, slot_width=8, heads=2)).eval()
     concepts, noisy, times = torch.randn(1, 5, 16), torch.randn(1, 5, 16), torch.full((1, 5), 30)
     with torch.no_grad():
         context = network.context(concepts)
@@ -105,9 +108,12 @@ def test_a_text_ends_by_cosine_by_length_or_by_repetition() -> None:
     assert Ending(east, 9, 0.8).told(below) is End.END_OF_TEXT
     assert Ending(east, 9).told(north, east) is End.END_OF_TEXT  # its words say so
     ending = Ending(east, 2)
-    assert ending.told(north) is None and ending.told(up) is End.LENGTH
+    assert ending.told(north) is None
+    assert ending.told(up) is End.LENGTH
     ending = Ending(east, 9)
-    assert ending.told(north) is None and ending.told(up) is None and ending.told(north) is End.REPEATED
+    assert ending.told(north) is None
+    assert ending.told(up) is None
+    assert ending.told(north) is End.REPEATED
 
 
 def test_stories_repeat_by_seed_and_end() -> None:
@@ -134,7 +140,8 @@ def test_documents_are_read_and_split_by_their_text(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("Ada slept. Ben read a book.")
     splits = {split: documents.read(tmp_path, split) for split in ("train", "validation", "test")}  # type: ignore[arg-type]
     assert sum(map(len, splits.values())) == 62
-    assert all(splits.values()) and not set(splits["train"]) & set(splits["test"])
+    assert all(splits.values())
+    assert not set(splits["train"]) & set(splits["test"])
     assert {one[-1] for one in splits["train"]} == {END_OF_TEXT}
 
 
@@ -148,7 +155,7 @@ def test_a_line_that_is_no_document_is_said(tmp_path: Path, line: str) -> None:
 
 @pytest.fixture(scope="module", params=METHODS)
 def trained(request: pytest.FixtureRequest, codec: ConceptCodec, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    recipe = Recipe(request.param, seed=2, steps=12, width=32, layers=2, batch=4, decoded=8)
+    recipe = Recipe(request.param, seed=2, steps=12, slot_width=4, batch=4, decoded=8)
     told, checked = documents.made("train", 24), documents.made("validation", 8)
     run = TrainingRun.open(tmp_path_factory.mktemp(request.param) / "run", recipe.to_json())
     return train(recipe, Encoded(told, codec), Encoded(checked, codec), codec, run)
@@ -157,7 +164,8 @@ def trained(request: pytest.FixtureRequest, codec: ConceptCodec, tmp_path_factor
 def test_training_brings_the_loss_down_and_the_model_is_read_again(trained: Result, codec: ConceptCodec) -> None:
     metrics = [json.loads(line) for line in (trained.model.parent / "metrics.jsonl").read_text().splitlines()]
     losses = [one["validation_loss"] for one in metrics if "validation_loss" in one]
-    assert trained.finished and trained.loss == min(losses) < losses[0]
+    assert trained.finished
+    assert trained.loss == min(losses) < losses[0]
     model = ConceptModel(ModelAddress("file", str(trained.model)))
     assert model.space == codec.space
     before = codec.encode(["Nora lost a red bicycle in Bremen.", "Felix offered to help."]).vectors
@@ -172,7 +180,7 @@ def test_training_brings_the_loss_down_and_the_model_is_read_again(trained: Resu
 
 
 def test_a_concept_training_that_was_cut_goes_on_the_same(codec: ConceptCodec, tmp_path: Path) -> None:
-    recipe = Recipe("cross-entropy", seed=2, steps=6, width=32, layers=2, batch=4, decoded=8)
+    recipe = Recipe("cross-entropy", seed=2, steps=6, slot_width=4, batch=4, decoded=8)
     told, checked = documents.made("train", 24), documents.made("validation", 8)
 
     def once(folder: str, *, stop: object = None, resume: bool = False) -> Result:
