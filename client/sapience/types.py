@@ -103,6 +103,9 @@ class ModelKind(StrEnum):
     LANGUAGE_MODEL = "language_model"
     RERANKER = "reranker"
     CONCEPT_MODEL = "concept_model"
+    TRANSCRIBER = "transcriber"
+    READER = "reader"
+    PATCHER = "patcher"
 
 
 class ContinueReason(StrEnum):
