@@ -15,6 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
@@ -83,7 +84,7 @@ def scores(model: ConceptModel, codec: ConceptCodec, choice: Choice, *, context:
     """The score of each candidate in every way that the model has."""
     concepts = codec.encode(seen(choice, context, number)).vectors
     candidates = torch.from_numpy(codec.encode(choice.candidates).vectors)
-    rows = torch.from_numpy(concepts[-model.places :])[None]
+    rows = torch.from_numpy(model.normaliser.normalised(concepts[-model.places :]).astype(np.float32))[None]
     found: dict[str, Float64] = {}
     with torch.inference_mode():
         if model.network.shape.method == "two-tower":
@@ -105,7 +106,7 @@ def words(codec: ConceptCodec, vector: Tensor, texts: Sequence[str]) -> Float64:
 
 
 def _denoising(model: ConceptModel, rows: Tensor, candidates: Tensor, number: int) -> Float64:
-    clean = model.network.normalised(candidates)
+    clean = torch.from_numpy(model.normaliser.normalised(candidates.numpy()).astype(np.float32))
     source = torch.Generator().manual_seed(number)
     denoise, share = denoiser(model.network, rows), diffusion.signal()
     errors = torch.zeros(len(clean), dtype=torch.float64)

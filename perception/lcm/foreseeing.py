@@ -28,7 +28,7 @@ class ConceptModel:
 
         Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED).
         """
-        self.network, self.space, self.codec = files.load(locate(address))
+        self.network, self.normaliser, self.space, self.codec = files.load(locate(address))
         self.address = address
         self.parameters = sum(one.numel() for one in self.network.parameters())
         self.places = self.network.shape.places
@@ -48,31 +48,32 @@ class ConceptModel:
                 field="context",
                 reason="BAD_TENSOR",
             )
-        rows = torch.from_numpy(concepts[-self.places :].astype(np.float32))[None]
+        normalised = self.normaliser.normalised(concepts[-self.places :])
+        rows = torch.from_numpy(normalised.astype(np.float32))[None]
         with self._lock, torch.inference_mode():
             torch.set_num_threads(self._threads)
             if self.network.shape.method == "two-tower":
                 said = self.drawn(rows, 1, asked)[0]
             else:
-                said = self.network(rows)[0, -1]
+                said = torch.from_numpy(self.normaliser.restored(self.network(rows)[0, -1].numpy()))
             vector: Float32 = normalize(said, dim=-1).numpy()
         return vector
 
     def drawn(self, rows: Tensor, count: int, asked: Asked) -> Tensor:
-        """So many draws [count, dimensions] of what comes after Concepts [1, places, dimensions].
+        """So many draws [count, dimensions] of what comes after normalised Concepts [1, places, dimensions].
 
-        Of a two-tower model. They may be of any length.
+        Of a two-tower model. They are of the codec's scale, but of any length.
         """
         source = torch.Generator().manual_seed(asked.seed)
         start = torch.randn(count, self.space.dimensions, generator=source)
         denoise = denoiser(self.network, rows)
         guidance, steps = asked.guidance or diffusion.GUIDANCE, asked.steps or diffusion.INFERENCE_STEPS
         clean = diffusion.sample(denoise, start, steps=steps, guidance=guidance)
-        return clean * self.network.scale + self.network.centre
+        return torch.from_numpy(self.normaliser.restored(clean.numpy()))
 
 
 def denoiser(network: ConceptNetwork, rows: Tensor) -> diffusion.Denoise:
-    """x0 of noisy vectors, normalised, after Concepts [1, places, dimensions], with them and without."""
+    """x0 of noisy vectors after normalised Concepts [1, places, dimensions], with them and without."""
     context = network.context(rows)
 
     def denoise(noisy: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,9 @@
 """The networks of concept models: a contextualiser over the Concepts so far, and a head or a denoiser for the next.
 
-Concepts [batch, places, dimensions] are unit vectors of the codec, and so is what is predicted, but for its length. The
-codec binds each piece of a sentence to its place by a rotation. A network reads a vector turned back by each of the
-first `slots` places, through one projection for all of them, and says one the same way round: what it learns of a word
-at one place holds at the others. `mse` and `cross-entropy` share one architecture, a causal transformer, and differ in
-the loss; `two-tower` has some of the layers as a denoiser that reads the contextualiser's rows by cross-attention and
-is told the time by adaptive norms (AdaLN, Peebles and Xie 2023), as arXiv 2412.08821 has it.
+Concepts [batch, places, dimensions] come normalised (`perception.lcm.normaliser`), and the next one is predicted in the
+same scale. `mse` and `cross-entropy` share one architecture, a causal transformer with a linear head, and differ in the
+loss; `two-tower` gives the head's parameters to a denoiser whose layers read the contextualiser's rows by
+cross-attention and are told the time by adaptive norms (AdaLN, Peebles and Xie 2023), as arXiv 2412.08821 has it.
 """
 
 from __future__ import annotations
@@ -18,9 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.codec.model import turned
-from perception.lcm.normaliser import Normaliser
-
 Method = Literal["mse", "two-tower", "cross-entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -31,19 +26,12 @@ class Shape:
 
     method: Method
     dimensions: int
-    slots: int = 14
-    """Places of a sentence that are read and said one by one."""
-    slot_width: int = 32
-    layers: int = 2
+    width: int = 256
+    layers: int = 3
     """In all: the two-tower model has one or more of them in its contextualiser, and the others as denoiser."""
-    heads: int = 8
+    heads: int = 4
     places: int = 64
     """Concepts that are read: of a longer context the last ones."""
-
-    @property
-    def width(self) -> int:
-        """Of the network's rows."""
-        return self.slots * self.slot_width
 
     @property
     def denoiser_layers(self) -> int:
@@ -115,46 +103,24 @@ class _Denoising(nn.Module):
 class ConceptNetwork(nn.Module):
     """Concepts so far to what is expected next."""
 
-    phases: Tensor
-    centre: Tensor
-    scale: Tensor
-
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         width = shape.width
-        # Set by `bind`: the codec's phases, which stay as they are, and the scale of the denoiser's noise.
-        self.register_buffer("phases", torch.zeros(shape.slots, shape.dimensions // 2))
-        self.register_buffer("centre", torch.zeros(shape.dimensions))
-        self.register_buffer("scale", torch.ones(shape.dimensions))
-        self.read = nn.Linear(shape.dimensions, shape.slot_width)
-        self.mix = nn.Linear(width, width)
+        self.read = nn.Linear(shape.dimensions, width)
         self.at = nn.Parameter(torch.randn(shape.places, width) * 0.02)
         self.layers = nn.ModuleList(_Layer(width, shape.heads) for _ in range(shape.layers - shape.denoiser_layers))
         self.norm = nn.LayerNorm(width)
-        self.turn = nn.Linear(width, width)
-        self.say = nn.Linear(shape.slot_width, shape.dimensions)
+        self.say = nn.Linear(width, shape.dimensions)
         if shape.method == "two-tower":
             self.nothing = nn.Parameter(torch.randn(width) * 0.02)
             self.begin = nn.Linear(shape.dimensions, width)
             self.told = nn.Sequential(nn.Linear(width, width), nn.SiLU())
             self.denoising = nn.ModuleList(_Denoising(width, shape.heads) for _ in range(shape.denoiser_layers))
 
-    def bind(self, phases: Tensor, normaliser: Normaliser) -> ConceptNetwork:
-        """Tells the codec's phases [places, dimensions / 2], and the normaliser of its vectors."""
-        with torch.no_grad():
-            self.phases.copy_(phases[: self.shape.slots])
-            self.centre.copy_(torch.from_numpy(normaliser.centre))
-            self.scale.copy_(torch.from_numpy(normaliser.scale))
-        return self
-
-    def normalised(self, vectors: Tensor) -> Tensor:
-        """Vectors [..., dimensions] in the scale of squared errors and of noise."""
-        return (vectors - self.centre) / self.scale
-
     def context(self, concepts: Tensor) -> Tensor:
         """The contextualiser's rows [batch, places, width]; each has read the Concepts up to its own."""
-        rows = self.mix(self._slots(concepts)) + self.at[: concepts.shape[1]]
+        rows = self.read(concepts) + self.at[: concepts.shape[1]]
         for layer in self.layers:
             rows = layer(rows)
         out: Tensor = self.norm(rows)
@@ -162,10 +128,11 @@ class ConceptNetwork(nn.Module):
 
     def forward(self, concepts: Tensor) -> Tensor:
         """What is expected after each Concept, [batch, places, dimensions]. Not of a two-tower model."""
-        return self._said(self.context(concepts))
+        said: Tensor = self.say(self.context(concepts))
+        return said
 
     def denoise(self, noisy: Tensor, times: Tensor, context: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """x0 of noisy vectors [batch, places, dimensions] at times [batch, places]; both normalised.
+        """x0 of noisy vectors [batch, places, dimensions] at times [batch, places].
 
         The one at place i reads the rows of `context` [batch, places, width] up to i, and none where `dropped`
         [batch, places] is true.
@@ -180,27 +147,17 @@ class ConceptNetwork(nn.Module):
         return self._denoised(noisy, times, seen, mask)
 
     def denoise_after(self, noisy: Tensor, times: Tensor, context: Tensor) -> Tensor:
-        """The same for vectors [batch, dimensions] and times [batch] that come after one context [1, places, width]."""
+        """x0 of noisy vectors [batch, dimensions] at times [batch], all after one whole context [1, places, width]."""
         seen = torch.cat([self.nothing.expand(1, 1, -1), context], 1)
         return self._denoised(noisy[None], times[None], seen, None)[0]
 
     def _denoised(self, noisy: Tensor, times: Tensor, seen: Tensor, mask: Tensor | None) -> Tensor:
         told = self.told(_sinusoid(times, self.shape.width))
-        rows = self.begin(noisy) + self.mix(self._slots(noisy * self.scale + self.centre))
+        rows = self.begin(noisy)
         for layer in self.denoising:
             rows = layer(rows, seen, mask, told)
-        return self.normalised(self._said(functional.layer_norm(rows, rows.shape[-1:])))
-
-    def _slots(self, vectors: Tensor) -> Tensor:
-        """What vectors [..., dimensions] hold at each slot, [..., width]."""
-        held = turned(vectors[..., None, :] * math.sqrt(self.shape.dimensions), self.phases, -1.0)
-        read: Tensor = self.read(held)
-        return read.flatten(-2)
-
-    def _said(self, rows: Tensor) -> Tensor:
-        """Rows [..., width] as vectors [..., dimensions]."""
-        slots = self.turn(rows).unflatten(-1, (self.shape.slots, self.shape.slot_width))
-        return turned(self.say(slots), self.phases, 1.0).sum(-2) / math.sqrt(self.shape.dimensions)
+        said: Tensor = self.say(functional.layer_norm(rows, rows.shape[-1:]))
+        return said
 
 
 def _sinusoid(times: Tensor, width: int) -> Tensor:

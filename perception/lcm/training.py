@@ -47,12 +47,12 @@ class Recipe:
     """CPU seconds of this process, once the documents are encoded; wall seconds on a GPU are fewer."""
     steps: int = 0
     """Where not 0, so many steps in place of the seconds."""
-    slot_width: int = 32
-    layers: int = 2
-    batch: int = 16
-    learning_rate: float = 1e-3
+    width: int = 256
+    layers: int = 3
+    batch: int = 8
+    learning_rate: float = 2e-3
     context: Context = "whole"
-    decoded: int = 96
+    decoded: int = 48
     """Concepts of a batch whose cross-entropy is taken."""
 
     def to_json(self) -> dict[str, Any]:
@@ -90,15 +90,19 @@ def train(
 class Objective:
     """The loss of a method on batches of documents."""
 
-    def __init__(self, network: ConceptNetwork, codec: Network, documents: Encoded, recipe: Recipe) -> None:
+    def __init__(
+        self, network: ConceptNetwork, codec: Network, documents: Encoded, normaliser: Normaliser, recipe: Recipe
+    ) -> None:
         self._network, self._codec, self._documents, self._recipe = network, codec, documents, recipe
         device = network.at.device
+        self._centre = torch.from_numpy(normaliser.centre).to(device)
+        self._scale = torch.from_numpy(normaliser.scale).to(device)
         self._share = diffusion.signal().to(device)
         self._device = device
 
     def __call__(self, batch: Batch, source: torch.Generator) -> Tensor:
         """The mean loss of the Concepts to be foreseen."""
-        concepts = batch.concepts.to(self._device)
+        concepts = (batch.concepts.to(self._device) - self._centre) / self._scale
         before, after, there = concepts[:, :-1], concepts[:, 1:], batch.after.to(self._device)
         if self._recipe.context == "none":
             before = torch.zeros_like(before)
@@ -106,7 +110,7 @@ class Objective:
             before = before[:, torch.randperm(before.shape[1], generator=source)]
         match self._recipe.method:
             case "mse":
-                error: Tensor = ((self._network(before) - after)[there] / self._network.scale).square().mean()
+                error: Tensor = (self._network(before) - after)[there].square().mean()
                 return error
             case "two-tower":
                 return self._denoising(before, after, there, source)
@@ -117,7 +121,6 @@ class Objective:
         times = torch.randint(0, diffusion.STEPS, there.shape, generator=source).to(self._device)
         noise = torch.randn(after.shape, generator=source).to(self._device)
         dropped = (torch.rand(there.shape, generator=source) < DROPPED).to(self._device)
-        after = self._network.normalised(after)
         flat = diffusion.noised(after.flatten(0, 1), noise.flatten(0, 1), times.flatten(), self._share)
         clean = self._network.denoise(flat.view(after.shape), times, self._network.context(before), dropped)
         return (clean - after)[there].square().mean()
@@ -126,7 +129,7 @@ class Objective:
         there = batch.after.nonzero()
         chosen = there[torch.randperm(len(there), generator=source)[: self._recipe.decoded]]
         said = self._network(before)[chosen[:, 0], chosen[:, 1]]
-        vectors = normalize(said, dim=-1)
+        vectors = normalize(said * self._scale + self._centre, dim=-1)
         rows = batch.rows[chosen[:, 0], chosen[:, 1] + 1].tolist()
         pieces = padded([self._documents.pieces[row] for row in rows], self._codec.shape.places).to(self._device)
         real = pieces != PAD
@@ -155,14 +158,13 @@ class _Training:
         torch.manual_seed(recipe.seed)
         self._random = random.Random(recipe.seed)
         self._source = torch.Generator().manual_seed(recipe.seed)
-        normaliser = Normaliser.of(documents.vectors)
+        self._normaliser = Normaliser.of(documents.vectors)
         self._network = ConceptNetwork(
-            Shape(recipe.method, codec.space.dimensions, slot_width=recipe.slot_width, layers=recipe.layers)
-        )
-        self._network = self._network.bind(codec.network.phases.detach().cpu(), normaliser).to(device)
+            Shape(recipe.method, codec.space.dimensions, recipe.width, recipe.layers)
+        ).to(device)  # fmt: skip
         frozen = codec.network.to(device).requires_grad_(False)
-        self._objective = Objective(self._network, frozen, documents, recipe)
-        self._validating = Objective(self._network, frozen, validation, recipe)
+        self._objective = Objective(self._network, frozen, documents, self._normaliser, recipe)
+        self._validating = Objective(self._network, frozen, validation, self._normaliser, recipe)
         self._validation = validation.batches(recipe.batch, random.Random(0))[:8]
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
@@ -193,7 +195,7 @@ class _Training:
             "steps": self._step,
             "validation_loss": self._best,
         }
-        files.save(folder, self._network.cpu(), self._codec, trained)
+        files.save(folder, self._network.cpu(), self._normaliser, self._codec, trained)
         return Result(folder, finished, self._step, self._budget.used, self._best)
 
     def _take_step(self, done: float) -> float:

@@ -89,8 +89,8 @@ def concepts(
     steps: Steps = 0,
     documents: Annotated[int, typer.Option(min=10, help="Stories that are made to train on.")] = 6000,
     context: Annotated[str, typer.Option(help="whole; for controls shuffled or none.")] = "whole",
-    slot_width: Annotated[int, typer.Option(min=4, help="Numbers for each place of a sentence.")] = 32,
-    layers: Annotated[int, typer.Option(min=2, help="Layers of the network.")] = 2,
+    width: Annotated[int, typer.Option(min=16, help="Width of the network.")] = 256,
+    layers: Annotated[int, typer.Option(min=2, help="Layers of the network.")] = 3,
     resume: Resume = False,
     seed: Seed = 0,
     device: Where = Device.auto,
@@ -125,7 +125,7 @@ def concepts(
                 field="method",
             )
         recipe = Recipe(
-            cast("Method", method), seed, minutes * 60, steps, slot_width, layers, context=cast("Context", context)
+            cast("Method", method), seed, minutes * 60, steps, width, layers, context=cast("Context", context)
         )  # fmt: skip
         if data != reading.STORIES:
             data = str(Path(data).absolute())

@@ -34,7 +34,7 @@ def test_a_codec_is_trained_and_read_by_a_concept_model_of_ones_own_documents(tm
         sapience("codec", "--out", tmp_path / "codec", "--steps", 3)
     lines = [json.dumps({"text": f"Nora has {n} cups. Felix takes one. Now Nora has {n - 1}."}) for n in range(1, 80)]
     (tmp_path / "cups.jsonl").write_text("\n".join(lines))
-    asked = ("--codec", f"file:{codec['model']}", "--slot-width", 4, "--steps", 4, "--device", "cpu")
+    asked = ("--codec", f"file:{codec['model']}", "--width", 32, "--steps", 4, "--device", "cpu")
     out = tmp_path / "concepts"
     told = json.loads(sapience("concepts", "--data", tmp_path / "cups.jsonl", "--out", out, *asked, "--json"))
     assert told["finished"]

@@ -72,7 +72,7 @@ def test_guidance_of_one_is_the_prediction_with_context() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_seen_of_what_comes_later(method: Method) -> None:
     torch.manual_seed(0)
-    network = ConceptNetwork(Shape(method, 16, slots=4, slot_width=8, heads=2)).eval()
+    network = ConceptNetwork(Shape(method, 16, width=32, layers=2, heads=2)).eval()
     concepts = torch.randn(1, 6, 16)
     changed = concepts.clone()
     changed[:, 4:] += 1
@@ -88,7 +88,7 @@ def test_nothing_is_seen_of_what_comes_later(method: Method) -> None:
 
 def test_a_dropped_context_is_not_read_and_one_place_equals_many() -> None:
     torch.manual_seed(0)
-    network = ConceptNetwork(Shape("two-tower", 16, slots=4, slot_width=8, heads=2)).eval()
+    network = ConceptNetwork(Shape("two-tower", 16, width=32, layers=2, heads=2)).eval()
     concepts, noisy, times = torch.randn(1, 5, 16), torch.randn(1, 5, 16), torch.full((1, 5), 30)
     with torch.no_grad():
         context = network.context(concepts)
@@ -155,7 +155,7 @@ def test_a_line_that_is_no_document_is_said(tmp_path: Path, line: str) -> None:
 
 @pytest.fixture(scope="module", params=METHODS)
 def trained(request: pytest.FixtureRequest, codec: ConceptCodec, tmp_path_factory: pytest.TempPathFactory) -> Result:
-    recipe = Recipe(request.param, seed=2, steps=12, slot_width=4, batch=4, decoded=8)
+    recipe = Recipe(request.param, seed=2, steps=12, width=32, layers=2, batch=4, decoded=8)
     told, checked = documents.made("train", 24), documents.made("validation", 8)
     run = TrainingRun.open(tmp_path_factory.mktemp(request.param) / "run", recipe.to_json())
     return train(recipe, Encoded(told, codec), Encoded(checked, codec), codec, run)
@@ -180,7 +180,7 @@ def test_training_brings_the_loss_down_and_the_model_is_read_again(trained: Resu
 
 
 def test_a_concept_training_that_was_cut_goes_on_the_same(codec: ConceptCodec, tmp_path: Path) -> None:
-    recipe = Recipe("cross-entropy", seed=2, steps=6, slot_width=4, batch=4, decoded=8)
+    recipe = Recipe("cross-entropy", seed=2, steps=6, width=32, layers=2, batch=4, decoded=8)
     told, checked = documents.made("train", 24), documents.made("validation", 8)
 
     def once(folder: str, *, stop: object = None, resume: bool = False) -> Result:
