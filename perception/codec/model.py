@@ -104,12 +104,12 @@ class Network(nn.Module):
 
     def encode(self, pieces: Tensor) -> Tensor:
         """Unit vectors [batch, dimensions] of pieces [batch, places], each ended by END and filled up with PAD."""
-        rows = self.embed(pieces)
+        real = (pieces != PAD)[..., None]
+        rows = self.embed(pieces) * real  # what fills a batch up is no neighbour
         sides = functional.pad(rows, (0, 0, 1, 1))
         near = functional.gelu(self.near(torch.cat([sides[:, :-2], rows, sides[:, 2:]], dim=-1)))
         rows = (rows + self.near_out(near)) * torch.exp(self.weigh(near))
-        rows = rows * (pieces != PAD)[..., None]
-        return functional.normalize(self._turned(rows, 1.0).sum(1), dim=-1)
+        return functional.normalize(self._turned(rows * real, 1.0).sum(1), dim=-1)
 
     def hidden(self, vectors: Tensor, pieces: Tensor) -> Tensor:
         """What is expected at each place, as embeddings [batch, places, dimensions].
@@ -172,10 +172,17 @@ class Network(nn.Module):
 
     def _turned(self, rows: Tensor, way: float) -> Tensor:
         """Rows [batch, places, dimensions] as complex numbers, times each place's phase."""
-        phases = self.phases[: rows.shape[1]]
-        cos, sin = phases.cos(), way * phases.sin()
-        real, imaginary = rows.chunk(2, dim=-1)
-        return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
+        return turned(rows, self.phases[: rows.shape[1]], way)
+
+
+def turned(rows: Tensor, phases: Tensor, way: float) -> Tensor:
+    """Rows [..., places, dimensions] as complex numbers, times the phases [places, dimensions / 2] of their places.
+
+    `way` is 1.0 to bind and -1.0 to turn back.
+    """
+    cos, sin = phases.cos(), way * phases.sin()
+    real, imaginary = rows.chunk(2, dim=-1)
+    return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
 
 
 def padded(sentences: list[list[int]], places: int) -> Tensor:

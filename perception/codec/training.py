@@ -23,7 +23,7 @@ from perception.codec import files
 from perception.codec.grammar import Grammar, held_out
 from perception.codec.model import Network, Shape, padded
 from perception.codec.pieces import PAD, Pieces
-from perception.lcm.stories import Stories
+from perception.lcm.stories import WIDE, Stories
 from perception.training import Budget, Never, OnProgress, Run, Stop, learning_rate
 
 SECONDS = 300.0
@@ -72,7 +72,7 @@ class Result:
 def domain(seed: int, count: int, *, held: bool = False) -> list[str]:
     """Distinct sentences of the codec's domain: two thirds of the grammar, one third of stories."""
     found = dict.fromkeys(Grammar(seed).sentences(count - count // 3, held=held))
-    stories = Stories(seed)
+    stories = Stories(seed, WIDE)
     while len(found) < count:
         for text in stories.draw().sentences:
             if held_out(text) == held and len(found) < count:

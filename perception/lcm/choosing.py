@@ -31,7 +31,7 @@ from perception.lcm.stories import Stories
 
 CANDIDATES = 64
 SCORES = ("cosine", "words", "denoising")
-DRAWS = 16
+DRAWS = 8
 _TIMES = (30, 50, 65, 80, 90)
 _NOISES = 2
 

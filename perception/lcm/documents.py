@@ -63,7 +63,9 @@ def _documents(file: Path) -> Iterator[list[str]]:
             continue
         try:
             told = json.loads(line)
-            sentences = told["sentences"] if "sentences" in told else _sentences(told["text"])
+            sentences = told["sentences"] if "sentences" in told else _sentences(str(told["text"]))
+            if "sentences" not in told and not isinstance(told["text"], str):
+                raise ValueError("its text is no text")
             if not sentences or not all(isinstance(one, str) and one.strip() for one in sentences):
                 raise ValueError("a sentence is blank or no text")
         except (ValueError, KeyError, TypeError) as error:

@@ -11,7 +11,7 @@ gives away.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from perception.codec import lexicon as words
@@ -47,16 +47,41 @@ class Story:
     sentences: tuple[str, ...]
 
 
-class Stories:
-    """Draws stories. The same seed gives the same ones."""
+@dataclass(frozen=True, slots=True)
+class World:
+    """The people and things that stories may be about."""
 
-    def __init__(self, seed: int) -> None:
+    names: tuple[str, ...]
+    towns: tuple[str, ...]
+    things: tuple[str, ...]
+    places: tuple[str, ...]
+    foods: tuple[str, ...]
+    animals: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+WIDE = World(
+    words.FIRST_NAMES, words.CITIES, words.THINGS, words.PLACES, words.FOODS, words.ANIMALS, words.ROLES
+)  # fmt: skip
+"""All that the lexicon has: for the codec, which is to know them."""
+SMALL = World(
+    words.FIRST_NAMES[::7], words.CITIES[::4], words.THINGS[::5], words.PLACES[::3], words.FOODS[::3],
+    words.ANIMALS[::3], words.ROLES[::4],
+)  # fmt: skip
+"""Some of each, so that a concept model meets everyone often in minutes of training."""
+
+
+class Stories:
+    """Draws stories. The same seed and world give the same ones."""
+
+    def __init__(self, seed: int, world: World = SMALL) -> None:
+        self._world = world
         self._random = random.Random(f"stories {seed}")
 
     def draw(self, cast: Cast | None = None) -> Story:
         """One story, of a new cast or of a given one."""
         cast = cast or self._cast()
-        told = _Telling(cast, self._random)
+        told = _Telling(cast, self._random, self._world.places)
         sentences: list[str] = []
         for sentence in _KINDS[cast.kind](told):
             sentences.append(sentence[0].upper() + sentence[1:])
@@ -69,21 +94,25 @@ class Stories:
         return [self.draw() for _ in range(count)]
 
     def _cast(self) -> Cast:
-        pick, sample = self._random.choice, self._random.sample
-        hero, friend = sample(words.FIRST_NAMES, 2)
-        town, other = sample(words.CITIES, 2)
+        pick, sample, world = self._random.choice, self._random.sample, self._world
+        hero, friend = sample(world.names, 2)
+        town, other = sample(world.towns, 2)
         return Cast(
-            self._random.randrange(len(_KINDS)), hero, friend, town, other, pick(words.THINGS), pick(words.COLOURS),
-            pick(words.PLACES), pick(words.FOODS), pick(words.ANIMALS), pick(words.ROLES),
+            self._random.randrange(len(_KINDS)), hero, friend, town, other, pick(world.things), pick(words.COLOURS),
+            pick(world.places), pick(world.foods), pick(world.animals), pick(world.roles),
         )  # fmt: skip
 
 
 class _Telling:
-    """A cast, and draws."""
+    """A cast, draws, and where things may happen."""
 
-    def __init__(self, cast: Cast, source: random.Random) -> None:
+    def __init__(self, cast: Cast, source: random.Random, places: tuple[str, ...]) -> None:
         self.cast = cast
+        self.places = places
         self._random = source
+
+    def sample(self, options: Sequence[str], count: int) -> list[str]:
+        return self._random.sample(options, count)
 
     def pick(self, *options: str) -> str:
         return self._random.choice(options)
@@ -100,7 +129,7 @@ def _lost(t: _Telling) -> Iterator[str]:
     c = t.cast
     yield t.pick(f"{c.hero} lost a {c.colour} {c.thing} in {c.town}.", f"{c.hero} can't find the {c.colour} {c.thing}.")
     yield t.pick(f"{c.hero} asked {c.friend} for help.", f"{c.friend} offered to help.", f"{c.hero} was very worried.")
-    rooms = [c.place, *t._random.sample([one for one in words.PLACES if one != c.place], 4)]
+    rooms = [c.place, *t.sample([one for one in t.places if one != c.place], 4)]
     for number, room in enumerate(rooms):
         who = t.pick(c.hero, c.friend)
         yield t.pick(f"{who} looked in the {room}.", f"Then {who} searched the {room}.", f"{who} went to the {room}.")
@@ -203,7 +232,7 @@ def _cooking(t: _Telling) -> Iterator[str]:
     guests = t.number(3, 9)
     yield t.pick(f"{c.hero} invited {_COUNTS[guests]} guests.", f"{_COUNTS[guests]} guests came to {c.hero}'s party.")
     yield t.pick(f"{c.hero} wanted to cook {c.food}.", f"{c.friend} asked for {c.food}.")
-    missing = t._random.sample(["salt", "butter", "onions", "eggs", "milk", "garlic", "pepper", "flour"], 3)
+    missing = t.sample(["salt", "butter", "onions", "eggs", "milk", "garlic", "pepper", "flour"], 3)
     for one in missing[: t.number(1, 3)]:
         yield t.pick(
             f"There was no {one} in the kitchen.", f"{c.hero} needed {one}.", f"{c.friend} had forgotten the {one}."
@@ -236,7 +265,7 @@ def _animal(t: _Telling) -> Iterator[str]:
     yield t.pick(f"{name} lived in the {c.place}.", f"{c.hero} fed {name} with {c.food}.", f"{name} liked {c.food}.")
     yield t.pick(f"One night {name} ran away.", f"On {t.pick(*words.WEEKDAYS)} the door was open.")
     for _ in range(t.number(1, 3)):
-        spot = t.pick(*words.PLACES)
+        spot = t.pick(*t.places)
         yield t.pick(f"A {c.role} saw {_a(c.animal)} near the {spot}.", f"The {c.animal} was seen at the {spot}.")
         yield t.pick(
             f"{c.hero} ran to the {spot}.", f"{c.hero} waited at the {spot}.", f"It was only a {c.colour} bag."

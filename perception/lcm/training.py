@@ -49,8 +49,8 @@ class Recipe:
     """Where not 0, so many steps in place of the seconds."""
     width: int = 256
     layers: int = 3
-    batch: int = 16
-    learning_rate: float = 1e-3
+    batch: int = 8
+    learning_rate: float = 2e-3
     context: Context = "whole"
     decoded: int = 48
     """Concepts of a batch whose cross-entropy is taken."""

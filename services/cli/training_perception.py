@@ -48,7 +48,7 @@ def codec(
 
     if dimensions % 2:
         raise InvalidArgument(f"dimensions are {dimensions}; give an even number", field="dimensions")
-    recipe = Recipe(seed, minutes * 60, steps, dimensions, sentences=sentences)
+    recipe = Recipe(seed, minutes * 60, steps, dimensions, sentences=sentences, validation=min(400, sentences // 20))
     if resume:
         recipe = Recipe(**TrainingRun.existing(out).config)
     with interruptible() as stop, bars() as told:

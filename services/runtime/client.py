@@ -11,7 +11,7 @@ from services.runtime import deadline
 from services.runtime.interceptors import INTERNAL
 
 IDEMPOTENT = {
-    "sapience.v1.PerceptionService": ["Segment", "Patch", "Encode", "Decode", "ListModels"],
+    "sapience.v1.PerceptionService": ["Segment", "Patch", "Encode", "Decode", "Predict", "ListModels"],
     "sapience.v1.MemoryService": [
         "ListNamespaces", "Recall", "FactHistory", "Neighbours", "Paths", "Changes",
         "ListRelationPolicies", "Timeline", "Stats", "GetKeeping", "GetDream", "ListDreams", "ListEntities",

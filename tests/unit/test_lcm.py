@@ -32,7 +32,8 @@ def test_a_skewed_dimension_gets_its_quartiles_and_not_percentages() -> None:
     rng = np.random.default_rng(0)
     vectors = np.stack([rng.normal(3, 2, 20_000), rng.exponential(1.0, 20_000) ** 2], axis=1).astype(np.float32)
     normaliser = Normaliser.of(vectors)
-    assert normaliser.centre[0] == pytest.approx(3, abs=0.1) and normaliser.scale[0] == pytest.approx(2, abs=0.1)
+    assert normaliser.centre[0] == pytest.approx(3, abs=0.1)
+    assert normaliser.scale[0] == pytest.approx(2, abs=0.1)
     # What the public code divides by: the range between the 0.25th and the 0.75th percentile.
     low, high = np.percentile(vectors[:, 1], (0.25, 0.75))
     assert normaliser.scale[1] * 1.3489795 / (high - low) > 10
@@ -48,7 +49,9 @@ def test_a_dimension_that_does_not_vary_is_only_centred() -> None:
 
 def test_the_last_time_is_noise_alone() -> None:
     share = diffusion.signal()
-    assert len(share) == diffusion.STEPS and share[-1] == 0 and share[0] > 0.99
+    assert len(share) == diffusion.STEPS
+    assert share[-1] == 0
+    assert share[0] > 0.99
     assert (share[1:] < share[:-1]).all()
 
 
@@ -105,9 +108,12 @@ def test_a_text_ends_by_cosine_by_length_or_by_repetition() -> None:
     assert Ending(east, 9, 0.8).told(below) is End.END_OF_TEXT
     assert Ending(east, 9).told(north, east) is End.END_OF_TEXT  # its words say so
     ending = Ending(east, 2)
-    assert ending.told(north) is None and ending.told(up) is End.LENGTH
+    assert ending.told(north) is None
+    assert ending.told(up) is End.LENGTH
     ending = Ending(east, 9)
-    assert ending.told(north) is None and ending.told(up) is None and ending.told(north) is End.REPEATED
+    assert ending.told(north) is None
+    assert ending.told(up) is None
+    assert ending.told(north) is End.REPEATED
 
 
 def test_stories_repeat_by_seed_and_end() -> None:
@@ -134,7 +140,8 @@ def test_documents_are_read_and_split_by_their_text(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("Ada slept. Ben read a book.")
     splits = {split: documents.read(tmp_path, split) for split in ("train", "validation", "test")}  # type: ignore[arg-type]
     assert sum(map(len, splits.values())) == 62
-    assert all(splits.values()) and not set(splits["train"]) & set(splits["test"])
+    assert all(splits.values())
+    assert not set(splits["train"]) & set(splits["test"])
     assert {one[-1] for one in splits["train"]} == {END_OF_TEXT}
 
 
@@ -157,7 +164,8 @@ def trained(request: pytest.FixtureRequest, codec: ConceptCodec, tmp_path_factor
 def test_training_brings_the_loss_down_and_the_model_is_read_again(trained: Result, codec: ConceptCodec) -> None:
     metrics = [json.loads(line) for line in (trained.model.parent / "metrics.jsonl").read_text().splitlines()]
     losses = [one["validation_loss"] for one in metrics if "validation_loss" in one]
-    assert trained.finished and trained.loss == min(losses) < losses[0]
+    assert trained.finished
+    assert trained.loss == min(losses) < losses[0]
     model = ConceptModel(ModelAddress("file", str(trained.model)))
     assert model.space == codec.space
     before = codec.encode(["Nora lost a red bicycle in Bremen.", "Felix offered to help."]).vectors

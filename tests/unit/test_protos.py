@@ -28,8 +28,8 @@ FILES = [module.DESCRIPTOR for module in MODULES]
 WITHOUT_TENANT = {
     "CreateNamespace", "ListNamespaces", "DeleteNamespace",  # name one, or none
     "Backup", "Restore", "ListSpaces",  # the whole store, or some
-    "Segment", "Encode", "EncodeStream", "Decode", "Rerank", "ListModels", "LoadModel", "UnloadModel", "Generate",
-    "Patch",
+    "Segment", "Patch", "Encode", "EncodeStream", "Decode", "Perceive", "Rerank", "Predict", "Continue", "ListModels",
+    "LoadModel", "UnloadModel", "Generate",
     "Status", "WatchWorkspace", "Goals", "SelfPrompts", "Runs", "Pause", "Resume",
 }  # fmt: skip
 

@@ -663,14 +663,14 @@ class PredictRequest(_message.Message):
     model: _builtins.str
     """The concept model's address; empty means the service's default one."""
     seed: _builtins.int
-    """The seed of the noise, for models that draw; the same seed gives the same Concept."""
+    """The seed of the noise, for models that draw; the same seed gives the same Concept. Continue adds 1 for each Concept."""
     guidance: _builtins.float
-    """How strongly a diffusion model is guided by the context; 0 means the model's own."""
+    """How strongly a diffusion model is guided by the context, up to 20; 0 means the model's own."""
     steps: _builtins.int
-    """How many steps a diffusion model takes; 0 means the model's own."""
+    """How many steps a diffusion model takes, up to 100; 0 means the model's own."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The sentences before, at most 256; they are encoded by the model's own encoder."""
+        """The sentences before, at most 256; they are encoded by the model's own codec."""
 
     @_builtins.property
     def context(self) -> _concept_pb2.Tensor:

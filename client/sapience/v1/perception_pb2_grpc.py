@@ -145,7 +145,8 @@ class PerceptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Continue(self, request, context):
-        """The Concepts that it expects one after another, until it says that the text ends.
+        """The Concepts that it expects one after another, until it says that the text ends. Each is foreseen from those before
+        as their words have them: what is blurred in a predicted vector does not add up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

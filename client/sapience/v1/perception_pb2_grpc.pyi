@@ -54,7 +54,9 @@ class PerceptionServiceStub:
     Predict: _grpc.UnaryUnaryMultiCallable[_perception_pb2.PredictRequest, _perception_pb2.PredictResponse]
     """The Concept that a concept model expects after others, as vectors and as words."""
     Continue: _grpc.UnaryStreamMultiCallable[_perception_pb2.ContinueRequest, _perception_pb2.ContinueResponse]
-    """The Concepts that it expects one after another, until it says that the text ends."""
+    """The Concepts that it expects one after another, until it says that the text ends. Each is foreseen from those before
+    as their words have them: what is blurred in a predicted vector does not add up.
+    """
     Rerank: _grpc.UnaryUnaryMultiCallable[_perception_pb2.RerankRequest, _perception_pb2.RerankResponse]
     """Says how well each of some texts bears on a question, by a model that reads both together.
     FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
@@ -88,7 +90,9 @@ class PerceptionServiceAsyncStub(PerceptionServiceStub):
     Predict: _aio.UnaryUnaryMultiCallable[_perception_pb2.PredictRequest, _perception_pb2.PredictResponse]  # type: ignore[assignment]
     """The Concept that a concept model expects after others, as vectors and as words."""
     Continue: _aio.UnaryStreamMultiCallable[_perception_pb2.ContinueRequest, _perception_pb2.ContinueResponse]  # type: ignore[assignment]
-    """The Concepts that it expects one after another, until it says that the text ends."""
+    """The Concepts that it expects one after another, until it says that the text ends. Each is foreseen from those before
+    as their words have them: what is blurred in a predicted vector does not add up.
+    """
     Rerank: _aio.UnaryUnaryMultiCallable[_perception_pb2.RerankRequest, _perception_pb2.RerankResponse]  # type: ignore[assignment]
     """Says how well each of some texts bears on a question, by a model that reads both together.
     FAILED_PRECONDITION (reason NO_RERANKER) where the service has none.
@@ -167,7 +171,9 @@ class PerceptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _perception_pb2.ContinueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_perception_pb2.ContinueResponse], _abc.AsyncIterator[_perception_pb2.ContinueResponse]]:
-        """The Concepts that it expects one after another, until it says that the text ends."""
+        """The Concepts that it expects one after another, until it says that the text ends. Each is foreseen from those before
+        as their words have them: what is blurred in a predicted vector does not add up.
+        """
 
     @_abc_1.abstractmethod
     def Rerank(
