@@ -57,7 +57,7 @@ def run(seed: int, requests: int, batch: int, threads: int, rounds: int, peers: 
     Raises FailedPrecondition where there is no such device.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise FailedPrecondition("torch finds no CUDA device here; leave --device out", reason="DEVICE_MISSING")
+        raise FailedPrecondition("torch finds no CUDA device here; leave --device out", reason="DEVICE_UNAVAILABLE")
     threads = threads or len(os.sched_getaffinity(0))
     cache_dir = settings().cache_dir
     address = ModelAddress.parse(MODEL)
