@@ -124,7 +124,7 @@ def run(
     }
     peers["tokens, by likelihood"] = {"accuracy": choosing.accuracy(by_tokens, held)}
     peers |= {name: {"accuracy": value} for name, value in _simple(reader, held, seed).items()}
-    settings = {
+    settings: dict[str, str | int | float] = {
         "seeds": seeds, "train_seconds": train_seconds, "stories": stories, "choices": asked,
         "best": ", by ".join(best), "best_mse": ", by ".join(base), "codec": codec,
     }  # fmt: skip

@@ -591,10 +591,11 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 
 PUBLIC = """
 AliasCandidate BytePatch PatchRule Patched EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
+ContinuationEnd ContinueReason Foreseen
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
-Citation Client Concept Consolidation ContinuationEnd ContinueReason ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference
+Citation Client Concept Consolidation ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference
 DraftRetracted Dream DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry
-Fact FailedPrecondition Foreseen Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument Keeping
+Fact FailedPrecondition Forgotten Hit ImportResult IndexRepair IndexState Internal Interval InvalidArgument Keeping
 Model
 ModelKind Namespace NewEpisode NotFound Paths PermissionDenied Precision RecallPage Recalled RelationPolicy Remembered
 ResourceExhausted RestoreResult Retained SapienceError ServiceStatus Sign SourceKind Stats StopReason Stream
