@@ -71,7 +71,7 @@ class Transcriber(ABC):
 
         Computes on the calling thread, one file at a time. Looks at `stop` at least once in half a minute of audio, and
         raises Stopped where it is true. Raises InvalidArgument: BAD_AUDIO for what is no audio or is broken,
-        LANGUAGE_UNKNOWN for a language (BCP 47) that it does not know.
+        UNKNOWN_LANGUAGE for a language (BCP 47) that it does not know.
         """
 
 

@@ -260,7 +260,7 @@ def language_codes(tokenizer: Any) -> list[str]:
 
 
 def whisper_language(given: str, known: frozenset[str]) -> str:
-    """A language as Whisper names it, empty for none. Raises InvalidArgument (LANGUAGE_UNKNOWN)."""
+    """A language as Whisper names it, empty for none. Raises InvalidArgument (UNKNOWN_LANGUAGE)."""
     code = given.partition("-")[0].partition("_")[0].lower()
     if not given or code in known:
         return code
@@ -269,7 +269,7 @@ def whisper_language(given: str, known: frozenset[str]) -> str:
         f"the language is {given[:40]!r}, which this transcriber does not hear: it hears {shown}; leave it empty, "
         "or set SAPIENCE_TRANSCRIBER to a multilingual Whisper",
         field="language",
-        reason="LANGUAGE_UNKNOWN",
+        reason="UNKNOWN_LANGUAGE",
     )
 
 

@@ -117,7 +117,7 @@ async def _received(requests: AsyncIterator[pb.PerceiveRequest], held: BinaryIO)
                     f"header.language is {header.language[:40]!r}, which is no language tag; write for example en or "
                     "pt-BR, or leave it empty",
                     field="header.language",
-                    reason="LANGUAGE_UNKNOWN",
+                    reason="UNKNOWN_LANGUAGE",
                 )
             continue
         if part != "data":

@@ -113,8 +113,8 @@ BAD = {
     "an image of a header only": (PICTURE[:20], {}, "BAD_IMAGE", "data", ["whole"]),
     "another media type": (SOUND, {"media_type": "image/png"}, "MEDIA_TYPE_MISMATCH", "header.media_type", ["wav"]),
     "an unknown media type": (SOUND, {"media_type": "video/mp4"}, "MEDIA_TYPE_UNKNOWN", "header.media_type", ["WAV"]),
-    "no language": (SOUND, {"language": "the one they speak"}, "LANGUAGE_UNKNOWN", "header.language", ["pt-BR"]),
-    "an unknown language": (SOUND, {"language": "tlh"}, "LANGUAGE_UNKNOWN", "header.language", ["hears en"]),
+    "no language": (SOUND, {"language": "the one they speak"}, "UNKNOWN_LANGUAGE", "header.language", ["pt-BR"]),
+    "an unknown language": (SOUND, {"language": "tlh"}, "UNKNOWN_LANGUAGE", "header.language", ["hears en"]),
     "more than 64 MiB": (bytes(64 << 20) + b"a", {}, "MEDIA_TOO_LARGE", "data", ["67108865", "67108864"]),
 }  # fmt: skip
 

@@ -111,7 +111,7 @@ class TestLanguages:
     def test_another_one_is_refused(self):
         with pytest.raises(InvalidArgument, match="hears en") as caught:
             whisper_language("tlh", frozenset({"en"}))
-        assert (caught.value.field, caught.value.reason) == ("language", "LANGUAGE_UNKNOWN")
+        assert (caught.value.field, caught.value.reason) == ("language", "UNKNOWN_LANGUAGE")
 
 
 class TestDefault:
