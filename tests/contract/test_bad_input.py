@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
@@ -80,7 +81,7 @@ def test_an_encoder_that_is_not_there(perception: Any) -> None:
 
 
 def test_vectors_of_a_space_that_no_decoder_reads(perception: Any) -> None:
-    vectors = tensor("MiniLM", "1", [[1.0, 0.0]])
+    vectors = tensor("MiniLM", "1", np.array([[1.0, 0.0]]))
     refused = refusal(lambda: perception.Decode(perception_pb2.DecodeRequest(vectors=vectors)))
     says(refused, StatusCode.FAILED_PRECONDITION, "SPACE_MISMATCH", "vectors", "MiniLM")
 

@@ -67,7 +67,7 @@ def test_what_cannot_be_foreseen_is_refused_with_the_field(client: sapience.Clie
     vectors = _tensor(client.encode(BEFORE))  # MiniLM's space
     cases: list[tuple[dict[str, Any], StatusCode, str, str]] = [
         ({}, StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "texts"),
-        ({"texts": [""]}, StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "texts[0]"),
+        ({"texts": [""]}, StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT", "texts[0]"),
         ({"texts": ["a"] * 257}, StatusCode.INVALID_ARGUMENT, "BAD_BATCH", "texts"),
         ({"texts": BEFORE, "context": vectors}, StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "texts"),
         ({"texts": BEFORE, "guidance": float("nan")}, StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "guidance"),
