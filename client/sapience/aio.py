@@ -250,6 +250,7 @@ class AsyncClient(Session):
     spaces = _unary(migrating.spaces)
 
     encode = _unary(system.encode)
+    decode = _unary(system.decode)
     patch = _unary(patching.patch)
     status = _unary(system.status)
 

@@ -256,6 +256,7 @@ class Client(Session):
     spaces = _unary(migrating.spaces)
 
     encode = _unary(system.encode)
+    decode = _unary(system.decode)
     patch = _unary(patching.patch)
     status = _unary(system.status)
 

@@ -914,6 +914,18 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoded:
+    """The words for a vector, by `model`. `round_trip` is the cosine between the vector and that of the words.
+
+    It is None where the service has no encoder of that space.
+    """
+
+    text: str
+    round_trip: float | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Foreseen:
     """A Concept that was foreseen: its vector [1, dimensions], and `text`, the words for it ("" where none has them).
 

@@ -11,6 +11,8 @@ from sapience.v1 import perception_pb2 as pb
 from core.errors import InvalidArgument, NotFound
 from perception.encoders.base import Encoder, MultilingualEncoder
 from perception.encoders.image import ImageEncoder
+from perception.encoders.speech import SpeechEncoder
+from perception.senses.media import HEAD_BYTES, IMAGES, sniffed
 from services import wire
 from services.perception.batching import Batcher
 from services.perception.hosting import Hosted
@@ -44,9 +46,9 @@ class EncodingCalls:
     async def _encode(self, request: pb.EncodeRequest, path: str) -> pb.EncodeResponse:
         hosted = self._encoder_named(request.model, path)
         if request.media:
-            if request.model and hosted is not self._image_encoder:
-                return await encode_speech(request, path, hosted)
-            return await encode_media(request, path, self._image_encoder)
+            if await self._is_for_eyes(request, hosted):
+                return await encode_media(request, path, self._image_encoder)
+            return await encode_speech(request, path, hosted)
         texts = list(request.texts)
         if not 1 <= len(texts) <= MAX_TEXTS:
             raise InvalidArgument(
@@ -63,6 +65,14 @@ class EncodingCalls:
             cached=cached,
             lengths=() if encoded.lengths is None else encoded.lengths.tolist(),
         )
+
+    async def _is_for_eyes(self, request: pb.EncodeRequest, hosted: Hosted[Encoder]) -> bool:
+        """Whether media go to the encoder of images: the model says so, or without one what there is to choose."""
+        if request.model:
+            return hosted is self._image_encoder
+        if isinstance(await hosted.get(), SpeechEncoder):
+            return False
+        return self._image_encoder is not None or sniffed(request.media[0].data[:HEAD_BYTES]) in IMAGES
 
     def _encoder_named(self, address: str, path: str) -> Hosted[Encoder]:
         for hosted in self._encoders:

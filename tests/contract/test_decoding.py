@@ -181,7 +181,7 @@ async def service(tmp_path: Path, **settings: Any) -> AsyncIterator[perception_p
     def services(loaded: Any, at: str) -> list[Any]:
         return [assembly.build("perception", loaded, assembly.Links(loaded, at))]
 
-    async with serving(tmp_path, services, device="cpu", threads=1, **settings) as served:
+    async with serving(tmp_path, services, device="cpu", threads=1, codec="", **settings) as served:
         yield perception_pb2_grpc.PerceptionServiceStub(served.channel)
 
 

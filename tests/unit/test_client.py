@@ -591,7 +591,7 @@ def test_a_token_is_not_in_a_repr(folder: Path) -> None:
 
 PUBLIC = """
 AliasCandidate BytePatch PatchRule Patched EntityDetails EntityMerge EntityPage KnownEntity Mention MentionPage
-ContinuationEnd ContinueReason Foreseen
+ContinuationEnd ContinueReason Decoded Foreseen
 AlreadyExists Answer Archived AsOf AsyncClient AsyncStream Budget Cancelled Changes ChannelScore ChatMessage Check
 Citation Client Concept Consolidation ContradictionPolicy Corrected DeadlineExceeded DiffLine Difference
 DraftRetracted Dream DreamBudget DreamChange DreamChangeState DreamDiff DreamKind DreamState Entity Episode Event Expiry

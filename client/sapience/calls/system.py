@@ -11,10 +11,35 @@ from sapience.dreams import Consolidation, DreamState
 from sapience.v1 import controller_pb2, perception_pb2, reasoning_pb2
 
 
-def encode(texts: Iterable[str], *, model: str = "", timeout: float | None = SECONDS) -> Call[types.Tensor]:
-    """Vectors of texts, at most 4,096, none empty: one Tensor [texts, dimensions] of float32, each row of length 1."""
-    request = wire.message(perception_pb2.EncodeRequest, texts=wire.words(texts, "texts"), model=model)
+def encode(
+    texts: Iterable[str], *, model: str = "", language: str = "", timeout: float | None = SECONDS
+) -> Call[types.Tensor]:
+    """Vectors of texts, at most 4,096, none empty: one Tensor [texts, dimensions] of float32, each row of length 1.
+
+    `language` is that of all the texts ("de", "deu_Latn"), for the encoders that ask for it.
+    """
+    request = wire.message(
+        perception_pb2.EncodeRequest, texts=wire.words(texts, "texts"), model=model, language=language
+    )
     return Call("perception", "Encode", request, timeout, False, lambda response: wire.read_tensor(response.vectors))
+
+
+def decode(
+    vectors: types.Tensor, *, model: str = "", language: str = "", timeout: float | None = SECONDS
+) -> Call[list[types.Decoded]]:
+    """Words for vectors [n, dimensions], at most 1,024, in the space of a decoder, and how far to believe them."""
+    request = wire.message(
+        perception_pb2.DecodeRequest, vectors=wire.tensor(vectors, "vectors"), model=model, language=language
+    )
+    return Call("perception", "Decode", request, timeout, False, _read_decoded)
+
+
+def _read_decoded(response: perception_pb2.DecodeResponse) -> list[types.Decoded]:
+    believed: list[float | None] = list(response.round_trip) or [None] * len(response.texts)
+    return [
+        types.Decoded(text, round_trip, response.model)
+        for text, round_trip in zip(response.texts, believed, strict=False)
+    ]
 
 
 def perception_models(*, timeout: float | None = SECONDS) -> Call[list[types.Model]]:
