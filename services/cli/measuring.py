@@ -152,12 +152,17 @@ def memory(
 def perception(
     seed: Seed = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long each part of a turn is.")] = 3.0,
+    threads: Annotated[int, typer.Option(min=1, help="That the encoder computes with.")] = 1,
+    speech: Annotated[bool, typer.Option(help="Whether speech is measured, too.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """What the perception service keeps of its encoder's speed, and how it finds translations."""
+    """What the perception service keeps of its encoder's speed, how it finds translations, and how well it hears.
+
+    `sapience bench perception --no-speech --threads 2`
+    """
     from services.bench import perception
 
-    perception.run(seed, seconds).show(as_json=as_json)
+    perception.run(seed, seconds, threads, speech).show(as_json=as_json)
 
 
 @bench_app.command()
