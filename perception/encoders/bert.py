@@ -90,6 +90,23 @@ class _Layer:
     narrow_norm: tuple[Tensor, Tensor]
 
 
+class _Ragged:
+    """Where the tokens of sequences of unlike lengths lie in rows of one length."""
+
+    def __init__(self, row: Tensor, place: Tensor, rows: int, longest: int) -> None:
+        self.row, self.place = row, place
+        self._shape = (rows, longest)
+        self.mask = torch.zeros(self._shape, dtype=torch.bool, device=row.device)
+        self.mask[row, place] = True
+        self.mask = self.mask[:, None, None, :]
+
+    def laid_out(self, packed: Tensor) -> Tensor:
+        """Shape [tokens, n] as [rows, longest, n], with zeros between."""
+        rows = packed.new_zeros(*self._shape, packed.shape[1])
+        rows[self.row, self.place] = packed
+        return rows
+
+
 class Bert:
     """Weights, tokenizer and the forward pass. Not thread-safe."""
 
@@ -150,26 +167,35 @@ class Bert:
         return vectors, [bool(encoding.overflowing) for encoding in encodings]
 
     def _forward(self, batch: list[list[int]]) -> Tensor:
-        """Vectors of token sequences, shape [batch, dimensions]."""
-        longest = max(map(len, batch))
-        tokens = torch.tensor([each + [0] * (longest - len(each)) for each in batch], device=self._device)
-        lengths = torch.tensor([len(each) for each in batch], device=self._device)
-        real = torch.arange(longest, device=self._device) < lengths[:, None]
-        hidden = self._normed(embedding(tokens, self._words) + self._positions[:longest], self._norm)
-        # A mask costs a little, and batches of one length, which are many when sorted, need none.
-        mask = None if bool(real.all()) else real[:, None, None, :]
+        """Vectors of token sequences, shape [batch, dimensions].
+
+        Tokens of all lie one after another, with no padding; only attention lays them out as rows of one length.
+        """
+        counts = [len(each) for each in batch]
+        lengths = torch.tensor(counts, device=self._device)
+        tokens = torch.tensor([token for each in batch for token in each], device=self._device)
+        row = torch.repeat_interleave(torch.arange(len(batch), device=self._device), lengths)
+        place = torch.arange(len(tokens), device=self._device) - (lengths.cumsum(0) - lengths)[row]
+        ragged = _Ragged(row, place, len(batch), max(counts)) if len(set(counts)) > 1 else None
+        hidden = self._normed(embedding(tokens, self._words) + self._positions[place], self._norm)
         for layer in self._layers:
-            hidden = self._normed(hidden + linear(self._attend(hidden, layer, mask), *layer.output), layer.output_norm)
+            attended = self._attend(linear(hidden, *layer.query_key_value), len(batch), ragged)
+            hidden = self._normed(hidden + linear(attended, *layer.output), layer.output_norm)
             widened = gelu(linear(hidden, *layer.widen))
             hidden = self._normed(hidden + linear(widened, *layer.narrow), layer.narrow_norm)
-        return (hidden * real[..., None]).sum(1) / lengths[:, None]
+        pooled = hidden.new_zeros(len(batch), self.dimensions).index_add_(0, row, hidden)
+        return pooled / lengths[:, None]
 
-    def _attend(self, hidden: Tensor, layer: _Layer, mask: Tensor | None) -> Tensor:
-        batch, length, width = hidden.shape
-        mixed = linear(hidden, *layer.query_key_value).view(batch, length, 3, self._heads, width // self._heads)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return attended.transpose(1, 2).reshape(batch, length, width)
+    def _attend(self, mixed: Tensor, batch: int, ragged: _Ragged | None) -> Tensor:
+        """Queries, keys and values, shape [tokens, 3 * dimensions], give [tokens, dimensions]."""
+        width = self.dimensions
+        laid_out = mixed.view(batch, -1, 3 * width) if ragged is None else ragged.laid_out(mixed)
+        query, key, value = laid_out.view(batch, -1, 3, self._heads, width // self._heads).permute(2, 0, 3, 1, 4)
+        mask = None if ragged is None else ragged.mask
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+        if ragged is None:
+            return attended.reshape(-1, width)
+        return attended.reshape(batch, -1, width)[ragged.row, ragged.place]
 
     def _normed(self, hidden: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
         return layer_norm(hidden, (self.dimensions,), *norm, self._epsilon)
