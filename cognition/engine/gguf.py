@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import FailedPrecondition
+from core.loading import alone
 from core.models import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -84,8 +85,12 @@ def _write(gguf: Path, folder: Path) -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
+        model: Any = alone(
+            AutoModelForCausalLM.from_pretrained,
+            gguf.parent,
+            gguf_file=gguf.name,
+            dtype=torch.float32,
+            local_files_only=True,
         )
     except OSError:
         raise

@@ -22,6 +22,7 @@ from cognition.engine.memory import Room, reserved, stored_numbers
 from cognition.engine.precision import Precision, measured
 from cognition.engine.tokenizer import ChatTokenizer, FolderTokenizer, TransformersTokenizer
 from core.errors import FailedPrecondition, SapienceError
+from core.loading import alone
 from core.models import ModelAddress, locate
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class TransformersModel(CausalModel):
 
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        module: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, precision), local_files_only=True
+        module: Any = alone(
+            AutoModelForCausalLM.from_pretrained, folder, dtype=getattr(torch, precision), local_files_only=True
         )
         self._module = module.eval().requires_grad_(False).to(device)
         self.parameters = int(module.num_parameters())

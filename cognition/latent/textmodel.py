@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from cognition.latent.curriculum import Markers
 from core.errors import FailedPrecondition, InvalidArgument, SapienceError
+from core.loading import alone
 from core.models import ModelAddress, locate
 
 START, LATENT, END = "<|start-latent|>", "<|latent|>", "<|end-latent|>"
@@ -160,7 +161,7 @@ def _loaded(address: ModelAddress, cache_dir: Path) -> TextModel:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = alone(AutoModelForCausalLM.from_pretrained, folder, dtype=torch.float32, local_files_only=True)
         return TextModel(model, tokenizer, add_markers(model, tokenizer), False)
     except SapienceError:
         raise

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from core.errors import FailedPrecondition, InvalidArgument
+from core.loading import alone
 from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
 from perception.encoders.base import Encoded, Encoder
@@ -60,7 +61,7 @@ class ClipEncoder(ImageEncoder):
             from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
             options = {"local_files_only": True, "trust_remote_code": False}
-            model: Any = AutoModel.from_pretrained(str(folder), dtype="float32", **options)
+            model: Any = alone(AutoModel.from_pretrained, str(folder), dtype="float32", **options)
             prepare: Any = AutoImageProcessor
             self._prepare: Any = prepare.from_pretrained(str(folder), backend="pil", **options)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **options)

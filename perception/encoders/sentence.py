@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from core.errors import FailedPrecondition, InvalidArgument
+from core.loading import alone
 from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
 from perception.encoders.base import Encoded, Encoder
@@ -128,7 +129,8 @@ class _SentenceTransformers:
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self._model = SentenceTransformer(
+        self._model = alone(
+            SentenceTransformer,
             str(folder),
             device=device,
             local_files_only=True,

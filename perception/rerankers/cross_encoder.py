@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.errors import FailedPrecondition, InvalidArgument
+from core.loading import alone
 from core.models import ModelAddress, locate
 from perception.encoders.sentence import Device, torch_device
 from perception.rerankers.base import Reranked, Reranker
@@ -37,7 +38,8 @@ class CrossEncoderReranker(Reranker):
         try:
             from sentence_transformers import CrossEncoder
 
-            model = CrossEncoder(
+            model = alone(
+                CrossEncoder,
                 str(folder),
                 device=place,
                 local_files_only=True,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import FailedPrecondition
+from core.loading import alone
 from core.models import ModelAddress
 from perception.encoders.sentence import Device, torch_device
 from perception.segment.entropy import ByteModel, EntropyReader, Float32
@@ -124,7 +125,7 @@ def _patcher(folder: Path, config: dict[str, Any]) -> Any:
         from transformers.models.blt.configuration_blt import BltPatcherConfig
 
         wanted = BltPatcherConfig.from_pretrained(folder)
-    model = BltPatcher(wanted)
+    model: Any = alone(BltPatcher, wanted)
     needed = set(model.state_dict())
     found: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from core.loading import alone
 from core.nouns import Float32
 from perception.senses.audio import RATE
 from perception.senses.mel import log_mel
@@ -37,8 +38,8 @@ class TorchWhisper(Whisper):
 
         self._threads = threads_or_half(threads)
         self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        model: Any = WhisperForConditionalGeneration.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32
+        model: Any = alone(
+            WhisperForConditionalGeneration.from_pretrained, str(folder), local_files_only=True, dtype=torch.float32
         )
         self._model: Any = model.eval().to(self.device)
         self.parameters = sum(weight.numel() for weight in self._model.parameters())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import FailedPrecondition
+from core.loading import alone
 from core.models import ModelAddress
 from core.nouns import Space
 from perception import licences
@@ -82,7 +83,9 @@ def whole(kind: Any, folder: Path) -> Any:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model, found = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32, output_loading_info=True)
+    model, found = alone(
+        kind.from_pretrained, folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+    )
     absent = sorted(set(found["missing_keys"]) | set(found["unexpected_keys"]))
     if absent:
         raise ValueError(f"weights are missing or not known: {', '.join(absent[:5])}")

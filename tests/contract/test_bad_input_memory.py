@@ -65,7 +65,7 @@ def home(memory: Any, perception: Any) -> Home:
     memory.CreateNamespace(pb.CreateNamespaceRequest(namespace="home"))
     remembered(memory, "home", episode("Ada moved to Lisbon in May.", speaker="Ada"), episode("It rained all week."))
     memory.AssertFact(pb.AssertFactRequest(namespace="home", subject="Ada", relation="lives_in", entity="Lisbon"))
-    (model,) = perception.ListModels(perception_pb2.PerceptionServiceListModelsRequest()).models
+    model = perception.ListModels(perception_pb2.PerceptionServiceListModelsRequest()).models[0]
     return Home("home", model.space, model.space_version, model.dimensions)
 
 

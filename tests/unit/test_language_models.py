@@ -31,7 +31,7 @@ class Loader:
 
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
-    monkeypatch.setattr(module, "shipped", lambda: SHIPPED)
+    monkeypatch.setattr(module, "shipped", lambda _: SHIPPED)
     return Loader()
 
 
