@@ -88,4 +88,5 @@ class ConceptCodec(Encoder, Decoder):
 
 
 def _version(folder: Path) -> str:
-    return fingerprint([folder / name for name in ("config.json", "pieces.json", "model.safetensors")])
+    """By what vectors are made of; what else config.json says of the training changes none."""
+    return fingerprint([folder / name for name in ("pieces.json", "model.safetensors")])

@@ -21,6 +21,7 @@ def save(folder: Path, network: Network, pieces: Pieces, training: Mapping[str, 
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {
+        "kind": "codec",
         "architectures": ["ConceptCodec"],
         "model_type": MODEL_TYPE,
         "shape": network.shape.to_json(),

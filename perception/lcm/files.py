@@ -26,6 +26,7 @@ def save(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {
+        "kind": "concept model",
         "architectures": ["ConceptModel"],
         "model_type": MODEL_TYPE,
         "shape": network.shape.to_json(),

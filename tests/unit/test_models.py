@@ -154,6 +154,15 @@ def test_models_that_ship_are_listed_and_found_by_their_folder(tmp_path, monkeyp
 def test_every_model_of_the_sources_is_one_that_ships():
     folders = [folder.name for folder in (ROOT / "models").iterdir() if folder.is_dir()]
     assert [one.name for one in models.shipped()] == sorted(folders)
+    kinds = {
+        one.name: kind for kind in ("language", "patcher", "codec", "concept model") for one in models.shipped(kind)
+    }
+    assert kinds == {
+        "byte-ngram": "patcher",
+        "concept-codec": "codec",
+        "concept-lcm": "concept model",
+        "prosqa-latent": "language",
+    }
 
 
 def test_a_hub_model_that_is_not_cached_is_unavailable_offline(monkeypatch, tmp_path):
