@@ -110,7 +110,7 @@ def locate(address: ModelAddress) -> Path:
 def shipped(kind: str = "") -> list[ModelAddress]:
     """The models that come with Sapience, by name; only of a kind, if given.
 
-    `config.json` says it in `kind`: "language", "patcher", "codec" or "concept model". A language model need not say it.
+    `config.json` says it in `kind`: "language", "patcher", "codec" or "concept model"; none is a language model.
     """
     folders = [folder for root in SHIPPED if root.is_dir() for folder in root.iterdir() if _models_in(folder)]
     found = {folder.name for folder in folders if not kind or _kind(folder) == kind}

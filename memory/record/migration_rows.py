@@ -43,7 +43,8 @@ def migration_from(namespace: str, row: MigrationRow) -> Migration:
 def migration_not_found(namespace: str, migration_id: str) -> SapienceError:
     """For a migration that is not there."""
     return NotFound(
-        f"there is no migration {migration_id!r} in namespace {namespace!r}; ListMigrations has those that are",
+        f"there is no migration {migration_id!r} in namespace {namespace!r}; `sapience migrations list {namespace}` "
+        "lists those that are",
         reason="MIGRATION_NOT_FOUND",
         field="migration_id",
     )

@@ -12,6 +12,7 @@ import sapience
 import typer
 from rich.text import Text
 
+from core.errors import InvalidArgument
 from services.cli import show
 from services.cli.app import AsJson, app, client, print_json
 
@@ -41,6 +42,10 @@ def patch(
     A bar before each patch says how uncertain its first byte was, from 0 to 5.5 nats.
     """
     data = sys.stdin.buffer.read(MOST + 1) if str(file) == "-" else _read(file)
+    if len(data) > MOST:
+        raise InvalidArgument(
+            f"{file} has more than {MOST:,} bytes, the most that are cut at once: split it", field="file"
+        )
     with client("default", "perception") as connected:
         done = connected.patch(
             data,
@@ -59,7 +64,9 @@ def patch(
         return
     for line in _lines(data, done.patches):
         show.out.print(line)
-    if done.patches:
+    if not done.patches:
+        show.out.print(f"{file} is empty: no patches", style="dim")
+    else:
         entropies = [one.entropy for one in done.patches]
         show.out.print(
             f"{len(data):,} bytes in {len(done.patches):,} patches, {len(data) / len(done.patches):.2f} bytes each; "
@@ -71,7 +78,7 @@ def patch(
 
 def _read(file: Path) -> bytes:
     with file.open("rb") as opened:
-        return opened.read(MOST + 1)  # one more than the service takes, so that it says so
+        return opened.read(MOST + 1)
 
 
 def _lines(data: bytes, patches: tuple[sapience.BytePatch, ...]) -> Iterator[Text]:

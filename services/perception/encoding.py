@@ -16,15 +16,14 @@ from perception.senses.media import HEAD_BYTES, IMAGES, sniffed
 from services import wire
 from services.perception.batching import Batcher
 from services.perception.hosting import Hosted
-from services.perception.picturing import encode_media
-from services.perception.sounding import encode_speech
+from services.perception.media import encode_images, encode_speech
 
 MAX_TEXTS = 4096
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class EncodingCalls:
-    """Texts into vectors."""
+    """Texts and media into vectors."""
 
     _encoders: list[Hosted[Encoder]]
     batchers: dict[str, Batcher]
@@ -47,7 +46,7 @@ class EncodingCalls:
         hosted = self._encoder_named(request.model, path)
         if request.media:
             if await self._is_for_eyes(request, hosted):
-                return await encode_media(request, path, self._image_encoder)
+                return await encode_images(request, path, self._image_encoder)
             return await encode_speech(request, path, hosted)
         texts = list(request.texts)
         if not 1 <= len(texts) <= MAX_TEXTS:
