@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import grpc
 import numpy as np
+import structlog
 from sapience.v1 import concept_pb2, perception_pb2, perception_pb2_grpc
 
 from core.errors import FailedPrecondition, NotFound
@@ -19,7 +21,11 @@ from core.nouns import Float32, Space
 from services import wire
 from services.runtime.client import Link
 
+log = structlog.get_logger()
+
 MAX_TEXTS_A_CALL = 1024
+_USELESS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
+"""What an encoder says to a text that it will not read later either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class RemoteEncoder:
         )
         encoders = [one for one in response.models if one.kind == concept_pb2.MODEL_KIND_ENCODER]
         spaces = await asyncio.gather(*(self._space_of(one) for one in encoders))
-        found = [Hosted(one.address, space) for one, space in zip(encoders, spaces, strict=True)]
+        found = [Hosted(one.address, space) for one, space in zip(encoders, spaces, strict=True) if space]
         # Of two with one space the first is as good: a default one may have been named twice.
         self._known = {one.space: one.address for one in reversed(found)}
         return found
@@ -84,10 +90,17 @@ class RemoteEncoder:
             field="model",
         )
 
-    async def _space_of(self, model: concept_pb2.Model) -> Space:
+    async def _space_of(self, model: concept_pb2.Model) -> Space | None:
+        """None for an encoder that reads no texts, or that cannot be loaded: it serves nobody, and hinders nobody."""
         if model.space:
             return Space(model.space, model.space_version, model.dimensions)
-        return (await self._encode(["a"], model.address))[1]
+        try:
+            return (await self._encode(["a"], model.address))[1]
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in _USELESS:
+                raise
+            log.warning("an encoder is left out", model=model.address, error=error.details())
+            return None
 
     async def _encode(self, texts: Sequence[str], address: str) -> tuple[Float32, Space]:
         parts: list[Float32] = []
