@@ -151,7 +151,7 @@ class Batcher:
             await asyncio.gather(self._task, return_exceptions=True)
         for call in self._calls:
             if not call.done.done():
-                call.done.set_exception(Unavailable("perception is stopping", reason="STOPPING", retry_after_s=1.0))
+                call.done.set_exception(_stopping())
         self._calls.clear()
 
     async def _computed(
@@ -163,7 +163,7 @@ class Batcher:
                 f"{self._bytes} bytes of text wait for the encoder {self._hosted.address}", reason="BUSY",
                 retry_after_s=0.5,
             )  # fmt: skip
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._serve(), name=f"batches of {self._hosted.address}")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         call = _Call(texts, language, future, rows, deque(missing), len(missing))
@@ -194,8 +194,7 @@ class Batcher:
             try:
                 await self._execute(encoder, batch)
             except asyncio.CancelledError:
-                for call in {id(call): call for call, _ in batch.pieces}.values():
-                    self._fail(call, Unavailable("perception is stopping", reason="STOPPING", retry_after_s=1.0))
+                self._fail(batch, _stopping())
                 raise
 
     async def _gathered(self) -> None:
@@ -253,8 +252,7 @@ class Batcher:
         try:
             encoded = await self._hosted.worker.run(work)
         except Exception as error:
-            for call in {id(call): call for call, _ in batch.pieces}.values():
-                self._fail(call, error)
+            self._fail(batch, error)
             return
         finally:
             self._busy, self._took_s = False, time.perf_counter() - began
@@ -268,6 +266,11 @@ class Batcher:
             if call.left == 0 and not call.done.done():
                 call.done.set_result(None)
 
-    def _fail(self, call: _Call, error: Exception) -> None:
-        if not call.done.done():
-            call.done.set_exception(error)
+    def _fail(self, batch: _Batch, error: Exception) -> None:
+        for call, _ in batch.pieces:
+            if not call.done.done():
+                call.done.set_exception(error)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("perception is stopping", reason="STOPPING", retry_after_s=1.0)
