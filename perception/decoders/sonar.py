@@ -7,18 +7,16 @@ the language's own score counted, an end after as many finished texts as beams.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from core.errors import FailedPrecondition
-from core.models import ModelAddress, locate
+from core.models import ModelAddress
 from core.nouns import Float32
 from perception.decoders.base import Decoder
-from perception.encoders.sentence import Device, torch_device
-from perception.sonar import folder as folders
-from perception.sonar.vocabulary import EOS, PAD, Vocabulary
+from perception.encoders.sentence import Device
+from perception.sonar.loading import loaded
+from perception.sonar.vocabulary import EOS, PAD
 
 if TYPE_CHECKING:
     import torch
@@ -47,33 +45,18 @@ class SonarDecoder(Decoder):
         Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, LICENCE_NOT_ACCEPTED,
         DEVICE_UNAVAILABLE).
         """
-        folder = locate(address)
-        description = folders.read(folder, "decoder", address, accepted)
-        self.device = torch_device(device)
-        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
-        try:
-            import torch
-            from transformers import M2M100ForConditionalGeneration
-
-            torch.set_num_threads(self._threads)
-            self._vocabulary = Vocabulary(folder / folders.PIECES, description.languages, description.default_language)
-            model = folders.whole(M2M100ForConditionalGeneration, folder)
-            if model.config.vocab_size != self._vocabulary.size:
-                raise ValueError(f"{model.config.vocab_size} embeddings for {self._vocabulary.size} tokens")
-        except Exception as error:  # whatever a broken folder makes of the libraries below
-            raise FailedPrecondition(
-                f"{address}: {folder} could not be loaded as a decoder of SONAR ({type(error).__name__}: {error}); "
-                "convert the checkpoint again: sapience models convert-sonar",
-                reason="MODEL_LOAD_FAILED",
-            ) from error
-        self._model = model.eval().to(self.device)
+        half = loaded(
+            address, "decoder", _architecture, device=device, threads=threads, accepted=accepted
+        )  # fmt: skip
+        self.device, self._threads = half.device, half.threads
+        self._vocabulary, self._model = half.vocabulary, half.model
         self._batch_size = batch_size
         self._lock = threading.Lock()
         self.address = address
-        self.licence = description.licence
-        self.space = description.named_space
-        self.mean_length = description.mean_length
-        self.parameters = sum(weight.numel() for weight in model.parameters())
+        self.licence = half.description.licence
+        self.space = half.description.named_space
+        self.mean_length = half.description.mean_length
+        self.parameters = half.parameters
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -143,3 +126,9 @@ class SonarDecoder(Decoder):
         import torch
 
         return torch.tensor(list(tokens), device=self.device)
+
+
+def _architecture() -> Any:
+    from transformers import M2M100ForConditionalGeneration
+
+    return M2M100ForConditionalGeneration

@@ -9,20 +9,19 @@ A text of more than 250 characters is cut and its pieces' vectors are averaged: 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence, Set
+from typing import Any
 
 import numpy as np
 
-from core.errors import FailedPrecondition
-from core.models import ModelAddress, locate
+from core.models import ModelAddress
 from core.nouns import Float32
 from perception.encoders.base import Encoded, MultilingualEncoder
 from perception.encoders.joining import MAX_CHARS, joined, pieces_of
-from perception.encoders.sentence import Device, torch_device
-from perception.sonar import folder as folders
-from perception.sonar.vocabulary import PAD, Vocabulary
+from perception.encoders.sentence import Device
+from perception.sonar.loading import loaded
+from perception.sonar.vocabulary import PAD
 
 _MAX_TOKENS = 512
 """What the official encoder was built for. Two more are its language and end; 250 characters are never so many."""
@@ -45,34 +44,19 @@ class SonarEncoder(MultilingualEncoder):
         Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, LICENCE_NOT_ACCEPTED,
         DEVICE_UNAVAILABLE).
         """
-        folder = locate(address)
-        description = folders.read(folder, "encoder", address, accepted)
-        self.device = torch_device(device)
-        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
-        try:
-            import torch
-            from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
-
-            torch.set_num_threads(self._threads)
-            self._vocabulary = Vocabulary(folder / folders.PIECES, description.languages, description.default_language)
-            model = folders.whole(M2M100Encoder, folder)
-            if model.config.vocab_size != self._vocabulary.size:
-                raise ValueError(f"{model.config.vocab_size} embeddings for {self._vocabulary.size} tokens")
-        except Exception as error:  # whatever a broken folder makes of the libraries below
-            raise FailedPrecondition(
-                f"{address}: {folder} could not be loaded as an encoder of SONAR ({type(error).__name__}: {error}); "
-                "convert the checkpoint again: sapience models convert-sonar",
-                reason="MODEL_LOAD_FAILED",
-            ) from error
-        self._model = model.eval().to(self.device)
+        half = loaded(
+            address, "encoder", _architecture, device=device, threads=threads, accepted=accepted
+        )  # fmt: skip
+        self.device, self._threads = half.device, half.threads
+        self._vocabulary, self._model = half.vocabulary, half.model
         self._batch_tokens = batch_tokens
         self._lock = threading.Lock()
         self.address = address
-        self.licence = description.licence
-        self.space = description.named_space
-        self.mean_length = description.mean_length
+        self.licence = half.description.licence
+        self.space = half.description.named_space
+        self.mean_length = half.description.mean_length
         self.max_tokens = _MAX_TOKENS
-        self.parameters = sum(weight.numel() for weight in model.parameters())
+        self.parameters = half.parameters
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -114,3 +98,9 @@ class SonarEncoder(MultilingualEncoder):
                 batch = []
             batch.append(place)
         yield batch
+
+
+def _architecture() -> Any:
+    from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
+
+    return M2M100Encoder
