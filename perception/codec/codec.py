@@ -15,7 +15,7 @@ from core.nouns import Float32, Space
 from perception.codec import files
 from perception.codec.model import padded
 from perception.decoders.base import Decoder
-from perception.encoders.base import Encoded, Encoder
+from perception.encoders.base import Encoded, Encoder, check_texts
 from perception.encoders.sentence import Device, torch_device
 
 SPACE = "concept-codec"
@@ -45,9 +45,7 @@ class ConceptCodec(Encoder, Decoder):
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         """See Encoder."""
-        for place, text in enumerate(texts):
-            if not text.strip():
-                raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
+        check_texts(texts)
         vectors = np.empty((len(texts), self.space.dimensions), np.float32)
         numbers = [self.pieces.numbers(text) for text in texts]
         by_length = sorted(range(len(texts)), key=lambda place: len(numbers[place]))

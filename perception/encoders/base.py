@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.nouns import Float32, Space
+import numpy as np
+
+from core.errors import FailedPrecondition, InvalidArgument
+from core.nouns import Float32, Float64, Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,27 @@ class MultilingualEncoder(Encoder):
 
         Empty means the encoder's own. Raises InvalidArgument (UNKNOWN_LANGUAGE) for one that it does not read.
         """
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raises InvalidArgument for a blank text, naming its place."""
+    for place, text in enumerate(texts):
+        if not text.strip():
+            raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
+
+
+def lengths_of(vectors: Float32 | Float64, space: Space) -> Float64:
+    """The lengths of an encoder's own vectors [n, dimensions]. Raises FailedPrecondition (MODEL_OUTPUT_INVALID)."""
+    lengths: Float64 = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not np.isfinite(lengths).all() or (lengths == 0).any():
+        raise FailedPrecondition(
+            f"the encoder of {space} gave a vector that is zero or not finite; its weights are damaged: get them again",
+            reason="MODEL_OUTPUT_INVALID",
+        )
+    return lengths
+
+
+def unit(vectors: Float32, space: Space) -> Float32:
+    """An encoder's own vectors at length 1. Raises FailedPrecondition (MODEL_OUTPUT_INVALID)."""
+    made: Float32 = (vectors / lengths_of(vectors, space)[:, None]).astype(np.float32)
+    return made

