@@ -9,14 +9,13 @@ kept, which has held-out sentences of seeds that no test uses.
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from perception.codec import files
@@ -24,7 +23,7 @@ from perception.codec.grammar import Grammar, held_out
 from perception.codec.model import Network, Shape, padded
 from perception.codec.pieces import PAD, Pieces
 from perception.lcm.stories import WIDE, Stories
-from perception.training import Budget, Never, OnProgress, Run, Stop, learning_rate
+from perception.training import Budget, OnProgress, Run, Stop, Training
 
 SECONDS = 300.0
 """CPU seconds of a training."""
@@ -82,109 +81,68 @@ def domain(seed: int, count: int, *, held: bool = False) -> list[str]:
 
 def train(recipe: Recipe, run: Run, *, stop: Stop | None = None, on_progress: OnProgress | None = None) -> Result:
     """Trains, or goes on where the run's checkpoint is. Keeps the weights that are best on validation."""
-    return _Training(recipe, run, stop or Never(), on_progress).train()
+    training = _Training(recipe, run, stop, on_progress)
+    finished = training.train()
+    folder, seconds = run.folder / "model", training.budget.used
+    trained = {"seed": recipe.seed, "cpu_seconds": round(seconds, 1), "steps": training.step}
+    files.save(folder, training.codec, training.pieces, {**trained, "validation_exact": training.best[0]})
+    return Result(folder, finished, training.step, seconds, max(0.0, training.best[0]))
 
 
-class _Training:
-    def __init__(self, recipe: Recipe, run: Run, stop: Stop, on_progress: OnProgress | None) -> None:
-        self._recipe, self._run, self._stop, self._on_progress = recipe, run, stop, on_progress
-        self._budget = Budget(recipe.seconds, recipe.steps)
+class _Training(Training):
+    validations = _VALIDATIONS
+
+    def __init__(self, recipe: Recipe, run: Run, stop: Stop | None, on_progress: OnProgress | None) -> None:
+        self._recipe = recipe
+        budget = Budget(recipe.seconds, recipe.steps)
         sentences = domain(recipe.seed, recipe.sentences)
-        self._pieces = Pieces.learnt(sentences)
-        self._data = [self._pieces.numbers(one) for one in sentences]
+        self.pieces = Pieces.learnt(sentences)
+        self._data = [self.pieces.numbers(one) for one in sentences]
         self._validation = domain(VALIDATION_SEED, recipe.validation, held=True)
         torch.manual_seed(recipe.seed)
-        self._random = random.Random(recipe.seed)
-        self._network = Network(Shape(len(self._pieces), recipe.dimensions, recipe.width, recipe.layers))
-        self._optimizer = torch.optim.AdamW(
-            self._network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
-        )
-        self._step = self._validated = 0
-        self._best, self._kept = (-1.0, -1.0), self._copy()
+        self.codec = Network(Shape(len(self.pieces), recipe.dimensions, recipe.width, recipe.layers))
+        super().__init__(
+            self.codec, run, budget, seed=recipe.seed, peak=recipe.learning_rate, weight_decay=0.0, stop=stop,
+            on_progress=on_progress,
+        )  # fmt: skip
+        self.best = [-1.0, -1.0]
         self._waiting: list[list[int]] = []
 
-    def train(self) -> Result:
-        self._restore()
-        if self._step == 0:
-            self._validate()
-        while (done := self._budget.done(self._step)) < 1 and not self._stop.requested:
-            loss = self._take_step(done)
-            if self._step % 20 == 0:
-                self._report(loss)
-            if done * _VALIDATIONS >= self._validated + 1:
-                self._validated = int(done * _VALIDATIONS)
-                self._validate()
-                self._save()
-        if finished := self._budget.done(self._step) >= 1:
-            self._validate()
-        self._save()
-        self._network.load_state_dict(self._kept)
-        folder = self._run.folder / "model"
-        trained = {"seed": self._recipe.seed, "cpu_seconds": round(self._budget.used, 1), "steps": self._step}
-        files.save(folder, self._network, self._pieces, {**trained, "validation_exact": self._best[0]})
-        return Result(folder, finished, self._step, self._budget.used, max(0.0, self._best[0]))
+    def begin(self) -> None:
+        """Untrained weights are measured too: most of the codec is not learnt."""
+        self.validate()
+
+    def loss(self) -> Tensor:
+        pieces = self._batch()
+        vectors = noisy(self.codec.encode(pieces), self._recipe.noise)
+        loss: Tensor = self.codec(vectors, pieces).sum() / (pieces != PAD).sum()
+        return loss
+
+    def told(self, loss: float) -> dict[str, float]:
+        return {"loss": loss, "exact": max(0.0, self.best[0])}
+
+    def validate(self) -> None:
+        clean = exact(self.codec, self.pieces, self._validation)
+        blurred = exact(self.codec, self.pieces, self._validation, noise=self._recipe.noise)
+        self.log(exact=clean, exact_with_noise=blurred)
+        # Of equals the one that bears more noise, then the later, which was trained longer.
+        if [clean, blurred] >= self.best:
+            self.keep([clean, blurred])
+
+    def extra(self) -> dict[str, Any]:
+        return {"waiting": self._waiting}
+
+    def take_back(self, extra: Mapping[str, Any]) -> None:
+        self._waiting = extra["waiting"]
 
     def _batch(self) -> Tensor:
         size = self._recipe.batch
         if not self._waiting:
-            drawn = self._random.sample(range(len(self._data)), min(size * _GROUPS, len(self._data)))
+            drawn = self.random.sample(range(len(self._data)), min(size * _GROUPS, len(self._data)))
             drawn.sort(key=lambda row: len(self._data[row]))
             self._waiting = [drawn[at : at + size] for at in range(0, len(drawn), size)]
-            self._random.shuffle(self._waiting)
-        return padded([self._data[row] for row in self._waiting.pop()], self._network.shape.places)
-
-    def _take_step(self, done: float) -> float:
-        pieces = self._batch()
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._recipe.learning_rate, self._step, done)
-        vectors = noisy(self._network.encode(pieces), self._recipe.noise)
-        loss = self._network(vectors, pieces).sum() / (pieces != PAD).sum()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
-        self._optimizer.step()
-        self._step += 1
-        return float(loss.detach())
-
-    def _report(self, loss: float) -> None:
-        self._run.log(self._step, seconds=round(self._budget.used, 1), loss=round(loss, 4))
-        if self._on_progress is not None:
-            self._on_progress(*self._budget.told(self._step), {"loss": loss, "exact": max(0.0, self._best[0])})
-
-    def _validate(self) -> None:
-        clean = exact(self._network, self._pieces, self._validation)
-        blurred = exact(self._network, self._pieces, self._validation, noise=self._recipe.noise)
-        self._run.log(self._step, seconds=round(self._budget.used, 1), exact=clean, exact_with_noise=blurred)
-        # Of equals the one that bears more noise, then the later, which was trained longer.
-        if (clean, blurred) >= self._best:
-            self._best, self._kept = (clean, blurred), self._copy()
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
-
-    def _save(self) -> None:
-        state = {
-            "model": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "kept": self._kept,
-            "best": list(self._best),
-            "seconds": self._budget.used,
-            "validated": self._validated,
-            "waiting": self._waiting,
-            "random": _plain(self._random.getstate()),
-        }
-        self._run.save(self._step, state)
-
-    def _restore(self) -> None:
-        if (kept := self._run.restore()) is None:
-            return
-        self._step, state = kept
-        self._network.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._kept, self._best = state["kept"], (state["best"][0], state["best"][1])
-        self._budget.spent, self._validated, self._waiting = state["seconds"], state["validated"], state["waiting"]
-        version, words, gauss = state["random"]
-        self._random.setstate((version, tuple(words), gauss))
+            self.random.shuffle(self._waiting)
+        return padded([self._data[row] for row in self._waiting.pop()], self.codec.shape.places)
 
 
 def noisy(vectors: Tensor, most: float) -> Tensor:
@@ -206,8 +164,3 @@ def exact(network: Network, pieces: Pieces, texts: Sequence[str], *, noise: floa
             decoded = network.decode(normalize(vectors + blur, dim=-1)).tolist()
         same += sum(pieces.text(one) == text for one, text in zip(decoded, batch, strict=True))
     return same / len(texts)
-
-
-def _plain(state: tuple[Any, ...]) -> list[Any]:
-    version, words, gauss = state
-    return [version, list(words), gauss]

@@ -13,6 +13,7 @@ validation documents by the method's own loss. The budget begins once the docume
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ from perception.lcm import diffusion, files
 from perception.lcm.encoded import Batch, Context, Encoded
 from perception.lcm.model import ConceptNetwork, Method, Shape
 from perception.lcm.normaliser import Normaliser
-from perception.training import Budget, Never, OnProgress, Run, Stop, learning_rate
+from perception.training import Budget, OnProgress, Run, Stop, Training
 
 SECONDS = 300.0
 DROPPED = 0.15
@@ -84,7 +85,18 @@ def train(
     on_progress: OnProgress | None = None,
 ) -> Result:
     """Trains, or goes on where the run's checkpoint is."""
-    return _Training(recipe, documents, validation, codec, run, device, stop or Never(), on_progress).train()
+    training = _Training(recipe, documents, validation, codec, run, device, stop, on_progress)
+    finished = training.train()
+    folder, seconds = run.folder / "model", training.budget.used
+    trained = {
+        "seed": recipe.seed,
+        "context": recipe.context,
+        "cpu_seconds": round(seconds, 1),
+        "steps": training.step,
+        "validation_loss": training.best,
+    }
+    files.save(folder, training.concepts.cpu(), training.normaliser, codec, trained)
+    return Result(folder, finished, training.step, seconds, training.best)
 
 
 class Objective:
@@ -140,7 +152,9 @@ class Objective:
         return cross_entropy(logits, places[: len(expected)], reduction="sum") / len(chosen)
 
 
-class _Training:
+class _Training(Training):
+    validations = _VALIDATIONS
+
     def __init__(
         self,
         recipe: Recipe,
@@ -149,118 +163,49 @@ class _Training:
         codec: ConceptCodec,
         run: Run,
         device: str,
-        stop: Stop,
+        stop: Stop | None,
         on_progress: OnProgress | None,
     ) -> None:
-        self._recipe, self._run, self._stop, self._on_progress = recipe, run, stop, on_progress
-        self._documents, self._codec = documents, codec
-        self._budget = Budget(recipe.seconds, recipe.steps)
+        self._recipe, self._documents = recipe, documents
+        budget = Budget(recipe.seconds, recipe.steps)
         torch.manual_seed(recipe.seed)
-        self._random = random.Random(recipe.seed)
         self._source = torch.Generator().manual_seed(recipe.seed)
-        self._normaliser = Normaliser.of(documents.vectors)
-        self._network = ConceptNetwork(
-            Shape(recipe.method, codec.space.dimensions, recipe.width, recipe.layers)
-        ).to(device)  # fmt: skip
+        self.normaliser = Normaliser.of(documents.vectors)
+        shape = Shape(recipe.method, codec.space.dimensions, recipe.width, recipe.layers)
+        self.concepts = ConceptNetwork(shape).to(device)
+        super().__init__(
+            self.concepts, run, budget, seed=recipe.seed, peak=recipe.learning_rate, weight_decay=0.01, stop=stop,
+            on_progress=on_progress,
+        )  # fmt: skip
+        self.best = float("inf")
         frozen = codec.network.to(device).requires_grad_(False)
-        self._objective = Objective(self._network, frozen, documents, self._normaliser, recipe)
-        self._validating = Objective(self._network, frozen, validation, self._normaliser, recipe)
+        self._objective = Objective(self.concepts, frozen, documents, self.normaliser, recipe)
+        self._validating = Objective(self.concepts, frozen, validation, self.normaliser, recipe)
         self._validation = validation.batches(recipe.batch, random.Random(0))[:8]
-        self._optimizer = torch.optim.AdamW(
-            self._network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-        )
-        self._step = self._validated = 0
-        self._best, self._kept = float("inf"), self._copy()
         self._waiting: list[Batch] = []
 
-    def train(self) -> Result:
-        self._restore()
-        while (done := self._budget.done(self._step)) < 1 and not self._stop.requested:
-            loss = self._take_step(done)
-            if self._step % 20 == 0:
-                self._report(loss)
-            if done * _VALIDATIONS >= self._validated + 1:
-                self._validated = int(done * _VALIDATIONS)
-                self._validate()
-                self._save()
-        if finished := self._budget.done(self._step) >= 1:
-            self._validate()
-        self._save()
-        self._network.load_state_dict(self._kept)
-        folder = self._run.folder / "model"
-        trained = {
-            "seed": self._recipe.seed,
-            "context": self._recipe.context,
-            "cpu_seconds": round(self._budget.used, 1),
-            "steps": self._step,
-            "validation_loss": self._best,
-        }
-        files.save(folder, self._network.cpu(), self._normaliser, self._codec, trained)
-        return Result(folder, finished, self._step, self._budget.used, self._best)
-
-    def _take_step(self, done: float) -> float:
+    def loss(self) -> Tensor:
         if not self._waiting:
-            self._waiting = self._documents.batches(self._recipe.batch, self._random)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._recipe.learning_rate, self._step, done)
-        loss = self._objective(self._waiting.pop(), self._source)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
-        self._optimizer.step()
-        self._step += 1
-        return float(loss.detach())
+            self._waiting = self._documents.batches(self._recipe.batch, self.random)
+        return self._objective(self._waiting.pop(), self._source)
 
-    def _report(self, loss: float) -> None:
-        self._run.log(self._step, seconds=round(self._budget.used, 1), loss=round(loss, 4))
-        if self._on_progress is not None:
-            self._on_progress(*self._budget.told(self._step), {"loss": loss})
-
-    def _validate(self) -> None:
+    def validate(self) -> None:
         source = torch.Generator().manual_seed(0)  # the same draws each time
-        self._network.eval()
+        self.concepts.eval()
         with torch.no_grad():
             losses = [float(self._validating(batch, source)) for batch in self._validation]
-        self._network.train()
+        self.concepts.train()
         loss = sum(losses) / len(losses)
-        self._run.log(self._step, seconds=round(self._budget.used, 1), validation_loss=loss)
-        if loss <= self._best:
-            self._best, self._kept = loss, self._copy()
+        self.log(validation_loss=loss)
+        if loss <= self.best:
+            self.keep(loss)
 
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
+    def extra(self) -> dict[str, Any]:
+        return {"source": self._source.get_state(), "waiting": [batch.rows for batch in self._waiting]}
 
-    def _save(self) -> None:
-        state = {
-            "model": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "kept": self._kept,
-            "best": self._best,
-            "seconds": self._budget.used,
-            "validated": self._validated,
-            "random": _plain(self._random.getstate()),
-            "source": self._source.get_state(),
-            "waiting": [batch.rows for batch in self._waiting],
-        }
-        self._run.save(self._step, state)
-
-    def _restore(self) -> None:
-        if (kept := self._run.restore()) is None:
-            return
-        self._step, state = kept
-        self._network.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._kept, self._best = state["kept"], state["best"]
-        self._budget.spent, self._validated = state["seconds"], state["validated"]
-        version, words, gauss = state["random"]
-        self._random.setstate((version, tuple(words), gauss))
-        self._source.set_state(state["source"])
+    def take_back(self, extra: Mapping[str, Any]) -> None:
+        self._source.set_state(extra["source"])
         self._waiting = [
             self._documents.batch([[row for row in document if row >= 0] for document in rows.tolist()])
-            for rows in cast(list[Tensor], state["waiting"])
+            for rows in cast(list[Tensor], extra["waiting"])
         ]
-
-
-def _plain(state: tuple[Any, ...]) -> list[Any]:
-    version, words, gauss = state
-    return [version, list(words), gauss]
