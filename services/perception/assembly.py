@@ -15,8 +15,10 @@ from services.runtime.settings import Settings
 from services.runtime.worker import Worker
 
 if TYPE_CHECKING:
+    from perception.codec.codec import ConceptCodec
     from perception.decoders.base import Decoder
     from perception.encoders.base import Encoder
+    from perception.lcm.foreseeing import ConceptModel
 
 M = TypeVar("M")
 
@@ -38,7 +40,10 @@ def models(settings: Settings) -> Models:
 
 
 class _Hosting:
-    """Imports the module of a model when that is named, and so what it needs."""
+    """Imports the module of a model when that is named.
+
+    What brings torch is imported where it is loaded, on the model's own thread: it takes seconds, and here is the loop.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -107,17 +112,23 @@ class _Hosting:
     def add_concept_models(self, found: Models) -> None:
         """Concept models and their codec, which is an encoder and a decoder on one thread."""
         settings, threads = self._settings, self._threads
-        if address := settings.codec:
+
+        @cache
+        def load(address: ModelAddress) -> ConceptCodec:
             from perception.codec.codec import ConceptCodec
 
-            load = cache(partial(ConceptCodec, device=settings.device, threads=threads))
+            return ConceptCodec(address, device=settings.device, threads=threads)
+
+        def foresees(address: ModelAddress) -> ConceptModel:
+            from perception.lcm.foreseeing import ConceptModel
+
+            return ConceptModel(address, threads=threads)
+
+        if address := settings.codec:
             worker = Worker("codec", 1, 256)
             found.encoders.append(_hosted(concept_pb2.MODEL_KIND_ENCODER, address, "SAPIENCE_CODEC", load, worker))
             found.decoders.append(_hosted(concept_pb2.MODEL_KIND_DECODER, address, "SAPIENCE_CODEC", load, worker))
         for address in settings.concept_model_addresses:
-            from perception.lcm.foreseeing import ConceptModel
-
-            foresees = partial(ConceptModel, threads=threads)
             worker = Worker("concept model", 1, 64)
             kind = concept_pb2.MODEL_KIND_CONCEPT_MODEL
             found.concept_models.append(_hosted(kind, address, "SAPIENCE_CONCEPT_MODELS", foresees, worker))
