@@ -89,7 +89,7 @@ class Models:
 
     async def close(self) -> None:
         """Frees all."""
-        for future in self._loaded.values():
+        for future in [*self._loaded.values()]:  # a load that fails meanwhile takes itself out
             await _closed(future)
 
     def _begin(self, address: ModelAddress) -> None:
