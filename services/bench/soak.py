@@ -1,9 +1,9 @@
 """The latent engine under random arrivals, cancels and deadlines, for as long as asked: nothing may leak or get stuck.
 
-A small model with random weights, on the engine as it serves: 4 slots, 16 waiting. Requests come at random, at times
-more than it can take, of several modes, priorities and shares, with prefixes in common; a third has a deadline, a third
-is given up at a random moment. Every one has to end: with its account, refused because the engine is busy, or by being
-cancelled. Told are:
+A small model with random weights, on the engine as it serves: 4 slots, 16 waiting. Requests come at random, and now and
+then in a burst of more than it takes however fast it is, of several modes, priorities and shares, with prefixes in
+common; a third has a deadline, a third is given up at a random moment. Every one has to end: with its account, refused
+because the engine is busy, or by being cancelled. Told are:
 
     stuck           Thoughts that had not ended a while after they should have
     wrong           Thoughts whose tokens are not those that the same request got at first
@@ -40,6 +40,9 @@ from services.cli import show
 VOCABULARY, CONTEXT, SLOTS, WAITING = 300, 256, 4, 16
 STUCK_S = 20.0
 """A Thought that takes this long, of a few milliseconds' work, is stuck."""
+BURSTS, BURST = 0.005, 2 * (SLOTS + WAITING)
+"""How often arrivals come in a burst, and of how many."""
+ENDS = ("cancelled", "done", "refused", "tokens", "wall")
 KINDS = 24
 """Different requests; each is asked for again and again, and has to be answered alike."""
 
@@ -73,7 +76,7 @@ def run(seed: int, seconds: float) -> Report:
         "late_ms_max": 1e3 * max(tally.late, default=0.0),
         "growth_mib": growth,
         "thoughts": float(sum(tally.outcomes.values())),
-        **{f"ended_{name}": float(count) for name, count in sorted(tally.outcomes.items())},
+        **{f"ended_{name}": float(tally.outcomes[name]) for name in ENDS},
         "preempted": float(stats.preempted),
         "tokens": float(stats.tokens),
         "latent_steps": float(stats.latent_steps),
@@ -136,10 +139,11 @@ async def _soaked(engine: Engine, address: str, drawn: random.Random, seconds: f
             progress.update(bar, completed=passed)
             if not first and passed > seconds / 4:
                 first = _resident_mib()
-            number = drawn.randrange(KINDS)
-            task = asyncio.create_task(_one(engine, number, kinds[number], random.Random(drawn.random()), tally))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            for _ in range(BURST if drawn.random() < BURSTS else 1):
+                number = drawn.randrange(KINDS)
+                task = asyncio.create_task(_one(engine, number, kinds[number], random.Random(drawn.random()), tally))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
             # Bounded by itself too: were Thoughts to pile up, memory would say so and not the machine's end.
             while len(tasks) > 4 * (SLOTS + WAITING):
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
