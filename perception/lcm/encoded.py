@@ -19,6 +19,10 @@ Context = Literal["whole", "shuffled", "none"]
 """What a model sees before a Concept: what was said, the same in another order, or nothing of it (controls)."""
 
 
+_NEAREST = 64
+_LOOKED_AMONG = 32_768
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Documents, filled up with zeros."""
@@ -44,6 +48,22 @@ class Encoded:
         self.sentences = list(numbers)
         self.vectors: Float32 = codec.encode(self.sentences).vectors
         self.pieces = [codec.pieces.numbers(one) for one in self.sentences]
+        self._nearest: dict[int, Tensor] = {}
+
+    def nearest(self, rows: Tensor) -> Tensor:
+        """For each of some sentences [rows] the numbers of up to 64 that are nearest to it, itself not among them.
+
+        They are looked for among the first 32,768 sentences, once for each.
+        """
+        among = torch.from_numpy(self.vectors[:_LOOKED_AMONG])
+        if new := sorted(set(rows.tolist()) - self._nearest.keys()):
+            near = torch.from_numpy(self.vectors[new]) @ among.T
+            for place, row in enumerate(new):
+                if row < len(among):
+                    near[place, row] = -torch.inf
+            found = near.topk(min(_NEAREST, len(among) - 1), dim=1).indices
+            self._nearest.update(zip(new, found, strict=True))
+        return torch.stack([self._nearest[row] for row in rows.tolist()])
 
     def batches(self, size: int, source: random.Random, context: Context = "whole") -> list[Batch]:
         """All documents once, in an order that is drawn; those of a like length together."""

@@ -1,9 +1,9 @@
 """The networks of concept models: a contextualiser over the Concepts so far, and a head or a denoiser for the next.
 
 Concepts [batch, places, dimensions] come normalised (`perception.lcm.normaliser`), and the next one is predicted in the
-same scale. `mse` and `cross-entropy` share one architecture, a causal transformer with a linear head, and differ in the
-loss; `two-tower` gives the head's parameters to a denoiser whose layers read the contextualiser's rows by
-cross-attention and are told the time by adaptive norms (AdaLN, Peebles and Xie 2023), as arXiv 2412.08821 has it.
+same scale. `mse`, `cross-entropy` and `contrastive` share one architecture, a causal transformer with a linear head,
+and differ in the loss; `two-tower` gives the head's parameters to a denoiser whose layers read the contextualiser's
+rows by cross-attention and are told the time by adaptive norms (AdaLN, Peebles and Xie 2023), as arXiv 2412.08821 has it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Method = Literal["mse", "two-tower", "cross-entropy"]
+Method = Literal["mse", "two-tower", "cross-entropy", "contrastive"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -112,6 +112,8 @@ class ConceptNetwork(nn.Module):
         self.layers = nn.ModuleList(_Layer(width, shape.heads) for _ in range(shape.layers - shape.denoiser_layers))
         self.norm = nn.LayerNorm(width)
         self.say = nn.Linear(width, shape.dimensions)
+        if shape.method == "contrastive":
+            self.sharp = nn.Parameter(torch.tensor(math.log(40.0)))
         if shape.method == "two-tower":
             self.nothing = nn.Parameter(torch.randn(width) * 0.02)
             self.begin = nn.Linear(shape.dimensions, width)

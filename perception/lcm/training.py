@@ -1,13 +1,17 @@
-"""Trains a concept model by one of three methods, on documents whose sentences a frozen codec encodes.
+"""Trains a concept model by one of four methods, on documents whose sentences a frozen codec encodes.
 
     mse             the squared error of the next Concept, normalised (the Base-LCM of arXiv 2412.08821)
     two-tower       a denoiser that reads the contextualiser, trained to say x0 at a random time of the schedule
     cross-entropy   the predicted vector goes through the codec's frozen decoder, and the cross-entropy of the next
                     sentence's pieces comes back through it (SONAR-LLM, arXiv 2508.05305)
+    contrastive     the cross-entropy of the next sentence among others, whose logits are products with their vectors
+                    (InfoNCE, arXiv 1807.03748; of next sentences: Quick-Thoughts, arXiv 1803.02893)
 
 The cross-entropy is taken of some of a batch's Concepts, drawn anew each step, and over the pieces of those sentences
-with others drawn by chance, since products with all embeddings would be most of the work. What is kept is best on
-validation documents by the method's own loss. The budget begins once the documents are encoded.
+with others drawn by chance, since products with all embeddings would be most of the work. The others of the contrastive
+loss are the batch's own sentences, some drawn by chance, and for each that is to be foreseen some of those nearest to
+it: by chance alone they differ in their names, and nothing else has to be learnt to tell them apart. What is kept is
+best on validation documents by the method's own loss. The budget begins once the documents are encoded.
 """
 
 from __future__ import annotations
@@ -55,6 +59,10 @@ class Recipe:
     context: Context = "whole"
     decoded: int = 48
     """Concepts of a batch whose cross-entropy is taken."""
+    others: int = 1024
+    """Sentences drawn by chance, beside which a contrastive model tells a batch's next ones."""
+    near: int = 8
+    """And those drawn of the nearest, for each."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -128,6 +136,8 @@ class Objective:
                 return self._denoising(before, after, there, source)
             case "cross-entropy":
                 return self._decoding(before, batch, source)
+            case "contrastive":
+                return self._choosing(before, batch, source)
 
     def _denoising(self, before: Tensor, after: Tensor, there: Tensor, source: torch.Generator) -> Tensor:
         times = torch.randint(0, diffusion.STEPS, there.shape, generator=source).to(self._device)
@@ -150,6 +160,19 @@ class Objective:
         some, places = torch.unique(torch.cat([pieces[real], others]), return_inverse=True)
         logits = nn.functional.linear(expected, self._codec.embed.weight[some], self._codec.bias[some])
         return cross_entropy(logits, places[: len(expected)], reduction="sum") / len(chosen)
+
+    def _choosing(self, before: Tensor, batch: Batch, source: torch.Generator) -> Tensor:
+        # The length is left to the network: it says how sure it is, as a temperature of its own for each prediction.
+        said = self._network(before)[batch.after.to(self._device)] * self._scale + self._centre
+        truth, told = batch.rows[:, 1:][batch.after], batch.rows[batch.rows >= 0]
+        drawn = torch.randint(0, len(self._documents.sentences), (self._recipe.others,), generator=source)
+        near = self._documents.nearest(truth)
+        some = torch.randint(0, near.shape[1], (len(truth), self._recipe.near), generator=source)
+        others = torch.cat([told, drawn, near.gather(1, some).flatten()])
+        candidates, places = torch.unique(torch.cat([truth, others]), return_inverse=True)
+        vectors = torch.from_numpy(self._documents.vectors[candidates.numpy()]).to(self._device)
+        logits = said @ vectors.T * self._network.sharp.exp()
+        return cross_entropy(logits, places[: len(truth)].to(self._device))
 
 
 class _Training(Training):

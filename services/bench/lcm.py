@@ -13,7 +13,8 @@ candidates are chosen by accuracy on validation choices; the held-out ones decid
                                  sentences with words that the vocabulary lacks
     codec_exact_5min             the same of a codec that is trained here for `codec_minutes` CPU minutes; 0 skips it
 
-Peers: each method in each way; `tokens`, a language model of the same width and depth over the pieces of whole
+Peers: each method in each way, with `known_words`, the share of its predictions whose words are a sentence of the
+training stories, likely or not; `tokens`, a language model of the same width and depth over the pieces of whole
 documents, trained as long, which scores candidates by likelihood; `copy last` takes the candidate nearest to the last
 sentence, `mean` the one nearest to the mean of those before, `random` guesses. `control` is the best method with the
 context shuffled or taken away at test.
@@ -22,7 +23,7 @@ context shuffled or taken away at test.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,9 @@ def run(
     *,
     codec: str = "models:concept-codec",
     seeds: int = 3,
-    train_seconds: float = 120.0,
+    train_seconds: float = 200.0,
     stories: int = 6000,
-    asked: int = 400,
+    asked: int = 800,
     codec_minutes: float = 5.0,
     sentences: int = 2000,
 ) -> Report:
@@ -80,7 +81,9 @@ def run(
     figures = codec_figures(reader, sentences)
     told = documents.made("train", stories, seed)
     train_on, check_on = Encoded(told, reader), Encoded(documents.made("validation", 256, seed), reader)
-    selecting, held = choosing.choices(max(20, asked // 3), VALIDATION + seed), choosing.choices(asked, seed)
+    selecting, held = choosing.choices(max(20, asked // 4), VALIDATION + seed), choosing.choices(asked, seed)
+    sentences_told = frozenset(train_on.sentences)
+    known: dict[Method, list[float]] = {}
     chosen_by: dict[Way, list[float]] = {}
     found: dict[Way, list[float]] = {}
     models: dict[Method, ConceptModel] = {}
@@ -95,6 +98,7 @@ def run(
                 for choices, kept in ((selecting, chosen_by), (held, found)):
                     for way, accuracy in accuracies(model, reader, choices).items():
                         kept.setdefault((method, way), []).append(accuracy)
+                known.setdefault(method, []).append(known_words(model, reader, held, sentences_told))
                 bar.advance(task)
         tokens = lcm_tokens.trained(told, reader.pieces, seed, train_seconds)
         by_tokens = [lcm_tokens.scores(tokens, reader.pieces, one.before, one.candidates) for one in held]
@@ -114,6 +118,7 @@ def run(
             "accuracy": _mean(values),
             "least": min(values),
             "validation": _mean(chosen_by[method, way]),
+            "known_words": _mean(known[method]),
         }
         for (method, way), values in found.items()
     }
@@ -139,6 +144,14 @@ def accuracies(
         choosing.scores(model, codec, one, context=context, number=number) for number, one in enumerate(choices)
     ]  # fmt: skip
     return {way: choosing.accuracy([one[way] for one in each], choices) for way in each[0]}
+
+
+def known_words(
+    model: ConceptModel, codec: ConceptCodec, choices: Sequence[Choice], sentences: Collection[str]
+) -> float:
+    """The share of predictions whose words are one of some sentences."""
+    said = [model.predict(codec.encode(one.before).vectors) for one in choices]
+    return float(np.mean([text in sentences for text in codec.decode(np.stack(said))]))
 
 
 def codec_figures(codec: ConceptCodec, count: int) -> dict[str, float]:

@@ -101,13 +101,13 @@ def lcm(
     seed: Seed = 0,
     codec: Annotated[str, typer.Option(help="The address of the codec.")] = "models:concept-codec",
     seeds: Annotated[int, typer.Option(min=1, help="How often each method is trained.")] = 3,
-    train_seconds: Annotated[float, typer.Option(min=1, help="CPU seconds of each training.")] = 120.0,
+    train_seconds: Annotated[float, typer.Option(min=1, help="CPU seconds of each training.")] = 200.0,
     stories: Annotated[int, typer.Option(min=100, help="Documents to train on.")] = 6000,
-    asked: Annotated[int, typer.Option("--choices", min=20, help="Choices that each model makes.")] = 400,
+    asked: Annotated[int, typer.Option("--choices", min=20, help="Choices that each model makes.")] = 800,
     codec_minutes: Annotated[float, typer.Option(min=0, help="CPU minutes of a codec's training; 0: none.")] = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Concept models trained by three methods, choosing the true next sentence among 64; and the codec.
+    """Concept models trained by four methods, choosing the true next sentence among 64; and the codec.
 
     `sapience bench lcm --train-seconds 30 --codec-minutes 0`
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perception.lcm.encoded import Context
     from perception.lcm.model import Method
 
-METHODS = ("mse", "two-tower", "cross-entropy")
+METHODS = ("mse", "two-tower", "cross-entropy", "contrastive")
 CONTEXTS = ("whole", "shuffled", "none")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, as it was asked.")]
@@ -103,7 +103,7 @@ def concepts(
 
     `sapience train concepts --method two-tower --data FOLDER --minutes 30`
 
-    `sapience bench lcm --retrain` compares the methods. Needs the extra `perception`.
+    `sapience bench lcm` compares the methods. Needs the extra `perception`.
     """
     place = use_threads(threads, device)
     from core.models import ModelAddress
