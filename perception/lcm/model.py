@@ -3,7 +3,8 @@
 Concepts [batch, places, dimensions] come normalised (`perception.lcm.normaliser`), and the next one is predicted in the
 same scale. `mse`, `cross-entropy` and `contrastive` share one architecture, a causal transformer with a linear head,
 and differ in the loss; `two-tower` gives the head's parameters to a denoiser whose layers read the contextualiser's
-rows by cross-attention and are told the time by adaptive norms (AdaLN, Peebles and Xie 2023), as arXiv 2412.08821 has it.
+rows by cross-attention and are told the time by adaptive norms (AdaLN, Peebles and Xie 2023), as arXiv 2412.08821 has
+it.
 """
 
 from __future__ import annotations
