@@ -3,6 +3,7 @@
     service_ratio_c32   texts a second of 32 callers with 8 short texts each / those of the encoder by itself,
                         with batches as large as the service's were and as many threads
     batching_gain       lines a second of 32 callers with one line of a chat each / those of one caller after the other
+    batching_gain_8     the same of 32 callers with 8 lines each
     multilingual_p1     how often a sentence's translation is the nearest of all, German and French to English, by the
                         multilingual encoder, on 200 sentences in three languages that were written for this project
     minilm_p1           the same by the default encoder, which reads English
@@ -82,24 +83,27 @@ def run(seed: int, seconds: float, threads: int = 1, spoken: bool = True) -> Rep
     """Measures each side in turns of `seconds`. `threads` are those that encoders compute with."""
     sentences, chat = Sentences(seed).some, Chat(seed).some
     service, alone = _Process(partial(_serve, threads=threads)), _Process(partial(_encode, threads=threads))
-    ratios, gains = [], []
-    rates: dict[str, list[float]] = {name: [] for name in ("c32", "c32_short", "c1_short", "encoder")}
+    ratios, gains, gains_8 = [], [], []
+    rates: dict[str, list[float]] = {name: [] for name in ("c32", "c32_short", "c32_8_short", "c1_short", "encoder")}
     try:
         for turn in range(TURNS + 1):
             show.err.print(f"bench perception: turn {turn} of {TURNS} …", style="dim")
             many = loop.run(_load(service, sentences, CALLERS, TEXTS, seconds))
             own = alone.ask([sentences(size) for size in many.batches])
             short = loop.run(_load(service, chat, CALLERS, 1, seconds))
+            lines = loop.run(_load(service, chat, CALLERS, TEXTS, seconds))
             lone = loop.run(_load(service, chat, 1, 1, seconds))
             if not turn:
                 continue  # all are warm now
             own_rate = sum(many.batches) / own
             for name, rate in (
-                ("c32", many.rate), ("c32_short", short.rate), ("c1_short", lone.rate), ("encoder", own_rate)
+                ("c32", many.rate), ("c32_short", short.rate), ("c32_8_short", lines.rate), ("c1_short", lone.rate),
+                ("encoder", own_rate),
             ):  # fmt: skip
                 rates[name].append(rate)
             ratios.append(many.rate / own_rate)
             gains.append(short.rate / lone.rate)
+            gains_8.append(lines.rate / lone.rate)
     finally:
         service.close()
         alone.close()
@@ -111,6 +115,7 @@ def run(seed: int, seconds: float, threads: int = 1, spoken: bool = True) -> Rep
         {
             "service_ratio_c32": statistics.median(ratios),
             "batching_gain": statistics.median(gains),
+            "batching_gain_8": statistics.median(gains_8),
             "multilingual_p1": min(nearest["multilingual"].values()),
             "minilm_p1": min(nearest["minilm"].values()),
             **{f"{name}_p1_{language}": part for name, of in nearest.items() for language, part in of.items()},
