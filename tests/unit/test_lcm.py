@@ -145,6 +145,20 @@ def test_documents_are_read_and_split_by_their_text(tmp_path: Path) -> None:
     assert {one[-1] for one in splits["train"]} == {END_OF_TEXT}
 
 
+def test_nearest_sentences_are_the_nearest_others(codec: ConceptCodec) -> None:
+    told = Encoded(documents.made("train", 24), codec)
+    near = told.nearest(torch.tensor([5, 0, 5]))
+    assert torch.equal(near, told.nearest(torch.tensor([5, 0, 5])))  # as kept from before
+    assert torch.equal(near[0], near[2])
+    for row, found in zip((5, 0), near, strict=False):
+        cosines = told.vectors @ told.vectors[row]
+        cosines[row] = -2
+        least = np.sort(cosines)[-len(found)]
+        assert row not in found.tolist()
+        assert len(set(found.tolist())) == 64
+        assert cosines[found].min() == pytest.approx(least, abs=1e-6)
+
+
 @pytest.mark.parametrize("line", ["[]", '{"text": 3}', '{"sentences": ["One.", " "]}', "no json"])
 def test_a_line_that_is_no_document_is_said(tmp_path: Path, line: str) -> None:
     (tmp_path / "bad.jsonl").write_text(line)
