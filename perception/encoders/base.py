@@ -48,6 +48,11 @@ class MultilingualEncoder(Encoder):
     mean_length: float
     """The usual length of its own vectors, before they are brought to length 1; a decoder of its space expects it."""
 
+    @property
+    @abstractmethod
+    def languages(self) -> Sequence[str]:
+        """The codes of the languages that it reads ("deu_Latn")."""
+
     @abstractmethod
     def encode(self, texts: Sequence[str], *, query: bool = False, language: str = "") -> Encoded:
         """See Encoder. `language` is that of all the texts, as BCP 47 or as a code of SONAR ("deu_Latn").

@@ -12,8 +12,12 @@ The model is loaded on first use, which takes a second and 100 MB. Languages of 
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from functools import cache
 from typing import Protocol
+
+from core.errors import InvalidArgument
+from perception.segment.languages import flores_code
 
 LEAST = 0.6
 """The least probability with which a language is named."""
@@ -43,6 +47,16 @@ def language_of(text: str) -> str:
         shares["zh"] = chinese
     best, share = max(shares.items(), key=lambda pair: pair[1])
     return best if share >= LEAST and best != _NONE else ""
+
+
+def code_of(text: str, languages: Collection[str]) -> str:
+    """The language of a text as a code ("deu_Latn") among some, or an empty text where none of them is clearly it."""
+    tag = language_of(text)
+    try:
+        code = flores_code(tag) if tag else ""
+    except InvalidArgument:  # a language that has no code
+        return ""
+    return code if code in languages else ""
 
 
 def _identifier() -> _Identifier:

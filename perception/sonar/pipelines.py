@@ -125,6 +125,11 @@ class SonarSpaceEncoder(_Model, MultilingualEncoder):
         self.mean_length = round(float(np.linalg.norm(own, axis=1).mean()), 6)
         self.max_tokens = 512
 
+    @property
+    def languages(self) -> Sequence[str]:
+        """See MultilingualEncoder."""
+        return self._card.languages
+
     def encode(self, texts: Sequence[str], *, query: bool = False, language: str = "") -> Encoded:
         """See MultilingualEncoder."""
         code = self.code(language)

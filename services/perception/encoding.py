@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import numpy as np
 from sapience.v1 import perception_pb2 as pb
 
 from core.errors import InvalidArgument, NotFound
-from perception.encoders.base import Encoder, MultilingualEncoder
+from perception.encoders.base import Encoded, Encoder, MultilingualEncoder
 from perception.encoders.image import ImageEncoder
 from perception.encoders.speech import SpeechEncoder
+from perception.segment.detecting import code_of
 from perception.senses.media import HEAD_BYTES, IMAGES, sniffed
 from services import wire
 from services.perception.batching import Batcher
@@ -56,8 +59,11 @@ class EncodingCalls:
         for number, text in enumerate(texts):
             wire.checked_text(text, f"{path}texts[{number}]", wire.MAX_TEXT_BYTES)
         encoder = await hosted.get()
-        language = request.language if isinstance(encoder, MultilingualEncoder) else ""
-        encoded, cached = await self.batchers[hosted.address].encode(texts, language)
+        batcher = self.batchers[hosted.address]
+        if isinstance(encoder, MultilingualEncoder):
+            encoded, cached = await _by_language(batcher, encoder, texts, request.language)
+        else:
+            encoded, cached = await batcher.encode(texts)
         return pb.EncodeResponse(
             vectors=wire.tensor_to(encoded.vectors, encoder.space),
             truncated=encoded.truncated,
@@ -83,3 +89,22 @@ class EncodingCalls:
             reason="MODEL_NOT_FOUND",
             field=f"{path}model",
         )
+
+
+async def _by_language(
+    batcher: Batcher, encoder: MultilingualEncoder, texts: list[str], language: str
+) -> tuple[Encoded, int]:
+    """The vectors of texts in one language; where none is given, each in that which its words say."""
+    if language:
+        return await batcher.encode(texts, language)
+    # On a thread: the first text loads a model, and each takes a while.
+    codes = await asyncio.to_thread(lambda: [code_of(text, encoder.languages) for text in texts])
+    places: dict[str, list[int]] = {}
+    for place, code in enumerate(codes):
+        places.setdefault(code, []).append(place)
+    parts = [await batcher.encode([texts[place] for place in some], code) for code, some in places.items()]
+    order = np.argsort(np.concatenate([*places.values()]))
+    lengths = [part.lengths for part, _ in parts if part.lengths is not None]
+    vectors = np.concatenate([part.vectors for part, _ in parts])[order]
+    truncated = sum(part.truncated for part, _ in parts)
+    return Encoded(vectors, truncated, np.concatenate(lengths)[order] if lengths else None), sum(n for _, n in parts)

@@ -193,6 +193,30 @@ def decode(vectors: Any, **fields: Any) -> perception_pb2.DecodeRequest:
     return perception_pb2.DecodeRequest(vectors=vectors, **fields)
 
 
+def test_each_text_is_encoded_in_the_language_that_its_words_tell(tmp_path, folder, encoder):
+    texts = {
+        "Die Katze schläft heute auf dem warmen Dach des Hauses.": "deu_Latn",
+        "The dog waited for her at the door of the old house.": "eng_Latn",
+        "Le chat dort sur le toit de la maison depuis ce matin.": "fra_Latn",
+        "Der Hund wartet seit gestern vor der Tür.": "deu_Latn",
+        "Il gatto dorme da ieri sul tetto della casa di mia nonna.": "",  # no language of this model
+        "42": "",
+    }
+
+    async def work() -> None:
+        async with service(tmp_path, encoder=str(address(folder / "encoder"))) as stub:
+            told = await stub.Encode(perception_pb2.EncodeRequest(texts=list(texts)), wait_for_ready=True, timeout=60)
+            own = [encoder.encode([text], language=code) for text, code in texts.items()]
+            vectors = np.concatenate([one.vectors for one in own])
+            found, _ = wire.tensor_from(told.vectors, len(texts), "vectors")
+            np.testing.assert_allclose(found, vectors, atol=1e-5)
+            np.testing.assert_allclose(told.lengths, np.concatenate([one.lengths for one in own]), rtol=1e-5)
+            english = encoder.encode(list(texts), language="en").vectors
+            assert np.abs(english[0] - vectors[0]).max() > 1e-3  # the language matters
+
+    run(work)
+
+
 def test_texts_become_vectors_and_vectors_texts(tmp_path, folder, encoder, decoder):
     async def work() -> None:
         at = {part: str(address(folder / part)) for part in ("encoder", "decoder")}

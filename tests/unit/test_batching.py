@@ -48,6 +48,7 @@ class Polyglot(MultilingualEncoder):
     space = Space("polyglot", "1", 3)
     max_tokens = 10
     mean_length = 2.0
+    languages = ("eng_Latn", "deu_Latn", "fra_Latn")
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str]]] = []

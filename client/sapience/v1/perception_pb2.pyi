@@ -143,7 +143,7 @@ class EncodeRequest(_message.Message):
     """The model's address; empty means the service's default encoder."""
     language: _builtins.str
     """The language of the texts, as BCP 47 or as a code of SONAR ("deu_Latn"), for the encoders that ask for it; empty
-    means the encoder's own, mostly English.
+    means that each text's words tell it, and the encoder's own, mostly English, where they do not.
     """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
