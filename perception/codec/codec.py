@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from core.errors import InvalidArgument
 from core.models import ModelAddress, fingerprint, locate
 from core.nouns import Float32, Space
 from perception.codec import files
+from perception.codec.correcting import corrected
 from perception.codec.model import padded
+from perception.codec.pieces import END
 from perception.decoders.base import Decoder
 from perception.encoders.base import Encoded, Encoder, check_texts
 from perception.encoders.sentence import Device, torch_device
@@ -58,7 +61,10 @@ class ConceptCodec(Encoder, Decoder):
         return Encoded(vectors, sum(len(one) > self.max_tokens for one in numbers))
 
     def decode(self, vectors: Float32, *, language: str = "") -> list[str]:
-        """See Decoder. Vectors of any length are taken by their direction; it writes English."""
+        """See Decoder. Vectors of any length are taken by their direction; it writes English.
+
+        A sentence that comes back nearly is corrected (`perception.codec.correcting`).
+        """
         if vectors.ndim != 2 or vectors.shape[1] != self.space.dimensions:
             raise InvalidArgument(
                 f"vectors have shape {list(vectors.shape)}; {self.space} needs [batch, {self.space.dimensions}]",
@@ -80,8 +86,9 @@ class ConceptCodec(Encoder, Decoder):
         with self._lock, torch.inference_mode():
             torch.set_num_threads(self._threads)
             for start in range(0, len(vectors), _BATCH):
-                rows = torch.from_numpy((vectors / lengths)[start : start + _BATCH].astype(np.float32))
-                texts += map(self.pieces.text, self.network.decode(rows.to(self.device)).tolist())
+                rows = torch.from_numpy((vectors / lengths)[start : start + _BATCH].astype(np.float32)).to(self.device)
+                written = [[*takewhile(END.__ne__, pieces)] for pieces in self.network.decode(rows).tolist()]
+                texts += map(self.pieces.text, corrected(self.network, rows, written))
         return texts
 
 

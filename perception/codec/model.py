@@ -104,12 +104,20 @@ class Network(nn.Module):
 
     def encode(self, pieces: Tensor) -> Tensor:
         """Unit vectors [batch, dimensions] of pieces [batch, places], each ended by END and filled up with PAD."""
+        return functional.normalize(self.bound(pieces), dim=-1)
+
+    def bound(self, pieces: Tensor) -> Tensor:
+        """The same before it is brought to length 1: the sum of all pieces' codes, each turned to its place."""
         real = (pieces != PAD)[..., None]
         rows = self.embed(pieces) * real  # what fills a batch up is no neighbour
         sides = functional.pad(rows, (0, 0, 1, 1))
-        near = functional.gelu(self.near(torch.cat([sides[:, :-2], rows, sides[:, 2:]], dim=-1)))
-        rows = (rows + self.near_out(near)) * torch.exp(self.weigh(near))
-        return functional.normalize(self._turned(rows * real, 1.0).sum(1), dim=-1)
+        return self._turned(self.codes(sides[:, :-2], rows, sides[:, 2:]) * real, 1.0).sum(1)
+
+    def codes(self, before: Tensor, rows: Tensor, after: Tensor) -> Tensor:
+        """What pieces add to a sum: embeddings [..., dimensions], weighed and changed a little by their neighbours'."""
+        near = functional.gelu(self.near(torch.cat([before, rows, after], dim=-1)))
+        coded: Tensor = (rows + self.near_out(near)) * torch.exp(self.weigh(near))
+        return coded
 
     def hidden(self, vectors: Tensor, pieces: Tensor) -> Tensor:
         """What is expected at each place, as embeddings [batch, places, dimensions].

@@ -1,5 +1,6 @@
 """The joint codec: pieces lose nothing, the grammar repeats, and vectors come back to the letter."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cognition.latent.run import TrainingRun
 from core.errors import FailedPrecondition, InvalidArgument
 from core.models import ModelAddress
 from perception.codec.codec import ConceptCodec
+from perception.codec.correcting import corrected
 from perception.codec.grammar import MOST_CHARACTERS, Grammar, held_out
 from perception.codec.lexicon import verb
 from perception.codec.model import Network, Shape, padded
@@ -75,6 +77,30 @@ def test_the_loss_of_a_sentence_does_not_depend_on_padding() -> None:
         vectors = network.encode(both)
         assert torch.allclose(network.encode(alone)[0], vectors[0], atol=1e-6)
         assert torch.allclose(network(vectors[:1], alone).sum(), network(vectors, both)[0].sum(), atol=1e-5)
+
+
+def test_a_sentence_that_is_nearly_right_is_corrected(codec: ConceptCodec) -> None:
+    source = random.Random(0)
+    right = [codec.pieces.numbers(text) for text in domain(TEST_SEED, 60, held=True)]
+    right = [one for one in right if len(one) > 5]
+    wrong: list[list[int]] = []
+    for number, one in enumerate(right):
+        place, other = source.randrange(len(one)), source.randrange(300, len(codec.pieces))
+        wrong.append([*one, other] if number % 2 else [*one[:place], other, *one[place + 1 :]])
+    vectors = torch.from_numpy(codec.encode([codec.pieces.text(one) for one in right]).vectors)
+    with torch.inference_mode():
+        found = corrected(codec.network, vectors, wrong)
+        assert corrected(codec.network, vectors, right) == right
+    assert np.mean([one == other for one, other in zip(found, right, strict=True)]) > 0.9
+
+
+def test_what_no_sentence_says_is_left_as_it_was_written(codec: ConceptCodec) -> None:
+    first, second = codec.encode(["Nora lost a red bicycle in Bremen.", "Felix was very happy."]).vectors
+    between = torch.nn.functional.normalize(torch.from_numpy(first + 0.6 * second), dim=-1)[None]
+    written = [codec.pieces.numbers("Nora lost a red bicycle in Berlin.")]
+    with torch.inference_mode():
+        assert corrected(codec.network, between, written) == written
+        assert corrected(codec.network, between, [[]]) == [[]]
 
 
 def test_the_shipped_codec_gives_held_out_sentences_back_to_the_letter(codec: ConceptCodec) -> None:
