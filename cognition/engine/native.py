@@ -16,12 +16,7 @@ Threads are torch's own: both are linked to the same OpenMP.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
-import os
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
-from cognition.engine.processor import processor
+from core.compiling import library
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +36,11 @@ _LANES = 16
 """Outputs of a block."""
 _SOURCE = Path(__file__).with_suffix(".c")
 _FLAGS = (
-    "-O3 -march=native -fassociative-math -fno-signed-zeros -fno-trapping-math -fno-math-errno -ffp-contract=fast "
-    "-shared -fPIC"
-).split()
+    "-O3", "-march=native", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno",
+    "-ffp-contract=fast",
+)  # fmt: skip
 """Sums may be reordered; numbers that are none stay so, and nothing is set for the whole process, as -ffast-math would.
 """
-_COMPILE_S = 120
 _AGREES = 2e-5
 
 
@@ -308,42 +302,18 @@ class Native:
 @cache
 def load(cache_dir: Path) -> Native | None:
     """The compiled functions; None where there is no compiler, or they do not agree with torch. Compiles once."""
-    told = hashlib.sha256(_SOURCE.read_bytes() + " ".join(_FLAGS).encode() + processor().encode()).hexdigest()[:16]
-    library = cache_dir / "native" / f"decoding-{told}.so"
+    compiled = library(_SOURCE, _FLAGS, cache_dir)
+    if compiled is None:
+        return None
     try:
-        if not library.is_file() and not _compiled(library):
-            return None
-        native = Native(library)
+        native = Native(compiled)
     except (OSError, AttributeError) as error:
         logger.warning("the compiled functions cannot be used (%s); torch computes", error)
         return None
     if not _agrees(native):
-        logger.warning("%s does not compute what torch does; torch computes", library)
+        logger.warning("%s does not compute what torch does; torch computes", compiled)
         return None
     return native
-
-
-def _compiled(library: Path) -> bool:
-    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
-    if compiler is None:
-        logger.info("no C compiler is here: torch computes alone")
-        return False
-    library.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, made = tempfile.mkstemp(dir=library.parent, suffix=".so")
-    os.close(descriptor)
-    try:
-        for threads in (["-fopenmp"], []):
-            command = [compiler, *_FLAGS, *threads, str(_SOURCE), "-o", made, "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=False)
-            if done.returncode == 0:
-                os.replace(made, library)
-                return True
-        logger.info("%s does not compile here, so torch computes alone: %s", _SOURCE.name, done.stderr[-500:])
-    except subprocess.TimeoutExpired:
-        logger.info("%s took more than %d s to compile: torch computes alone", _SOURCE.name, _COMPILE_S)
-    finally:
-        Path(made).unlink(missing_ok=True)
-    return False
 
 
 def _agrees(native: Native) -> bool:

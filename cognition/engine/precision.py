@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cognition.engine.processor import processor
+from core.processor import processor
 
 if TYPE_CHECKING:
     from cognition.engine.native import Native

@@ -18,8 +18,9 @@ from perception.codec.pieces import END, PAD
 
 SAME = 0.999
 """A cosine from which two vectors are of one sentence: another one has less, by a piece at least."""
-_HOPELESS = 0.6
-"""A cosine below which more is wrong than is changed here; most vectors of concept models are there."""
+_HOPELESS, _HOPELESS_SHORT, _SHORT = 0.6, 0.3, 8
+"""A cosine below which more is wrong than is changed here, and most vectors of concept models are; the same for so few
+pieces that one of them is a large part of the vector."""
 _ROUNDS = 4
 _TRIED = 48
 
@@ -32,9 +33,13 @@ def corrected(network: Network, vectors: Tensor, written: Sequence[list[int]]) -
     places = network.shape.places
     cosines = (network.encode(padded(list(written), places).to(vectors.device)) * vectors).sum(1).tolist()
     return [
-        _corrected(network, vector, pieces, cosine) if pieces and _HOPELESS <= cosine < SAME else pieces
+        _corrected(network, vector, pieces, cosine) if pieces and _hopeless(pieces) <= cosine < SAME else pieces
         for vector, pieces, cosine in zip(vectors, written, cosines, strict=True)
     ]
+
+
+def _hopeless(pieces: list[int]) -> float:
+    return _HOPELESS_SHORT if len(pieces) <= _SHORT else _HOPELESS
 
 
 def _corrected(network: Network, vector: Tensor, pieces: list[int], cosine: float) -> list[int]:

@@ -6,6 +6,7 @@ Imports no torch; loading one does.
 from __future__ import annotations
 
 from collections.abc import Set
+from pathlib import Path
 from typing import Literal
 
 from core.models import ModelAddress, locate
@@ -21,8 +22,11 @@ def loaded(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int | None = None,
     accepted: Set[str] = frozenset(),
+    cache_dir: Path | None = None,
 ) -> Encoder:
     """Loads an encoder: seconds, so call it on a thread. `accepted` are the licences that bar a use and are accepted.
+
+    `cache_dir` is where functions compiled for this processor are kept; without one torch computes alone.
 
     Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, LICENCE_NOT_ACCEPTED,
     DEVICE_UNAVAILABLE).
@@ -41,4 +45,4 @@ def loaded(
         return SonarEncoder(address, device=device, threads=threads, accepted=accepted)
     from perception.encoders.sentence import SentenceEncoder
 
-    return SentenceEncoder(address, device=device, threads=threads)
+    return SentenceEncoder(address, device=device, threads=threads, cache_dir=cache_dir)

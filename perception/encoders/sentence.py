@@ -58,12 +58,14 @@ class SentenceEncoder(Encoder):
         threads: int | None = None,
         batch_size: int = 32,
         plain: bool = True,
+        cache_dir: Path | None = None,
     ) -> None:
         """Finds and loads the model: seconds, so call it on a thread.
 
         `threads` are those that torch computes with on a CPU, by default half the cores: short sentences gain little
         from more, and the rest of the process needs some. Batches of 32 are where the rate stops growing on a CPU.
-        `plain` False uses sentence-transformers even where plain torch would do, to compare the two.
+        `plain` False uses sentence-transformers even where plain torch would do, to compare the two. `cache_dir` is
+        where functions compiled for this processor are kept; without one there are none.
 
         Raises what `core.models.locate` raises, and FailedPrecondition (MODEL_LOAD_FAILED, DEVICE_UNAVAILABLE).
         """
@@ -77,7 +79,7 @@ class SentenceEncoder(Encoder):
         place = torch_device(device)
         self._set_threads()
         try:
-            self._backend = _load(folder, place, batch_size, plain)
+            self._backend = _load(folder, place, batch_size, plain, cache_dir)
         except Exception as error:  # whatever a broken folder makes of the libraries below
             raise FailedPrecondition(
                 f"{address}: {folder} could not be loaded as a sentence encoder ({type(error).__name__}: {error}); "
@@ -110,12 +112,12 @@ class SentenceEncoder(Encoder):
         torch.set_num_threads(self._threads)
 
 
-def _load(folder: Path, device: str, batch_size: int, plain: bool) -> _Backend:
+def _load(folder: Path, device: str, batch_size: int, plain: bool, cache_dir: Path | None) -> _Backend:
     if plain:
         from perception.encoders.bert import Bert, supports
 
         if supports(folder):
-            return Bert(folder, device=device, batch_size=batch_size)
+            return Bert(folder, device=device, batch_size=batch_size, cache_dir=cache_dir)
     return _SentenceTransformers(folder, device=device, batch_size=batch_size)
 
 

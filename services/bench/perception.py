@@ -62,7 +62,7 @@ CHAT = (
     "Almost there", "Send it", "My fault", "Wait", "By train", "Left or right?", "Of course",
 )  # fmt: skip
 CALLERS, TEXTS = 32, 8
-TURNS = 5
+TURNS = 9
 SPOKEN = 100
 THREADS = 1
 """Of models whose speed is not measured here."""
@@ -261,7 +261,7 @@ class _Process:
 
 def _encode(pipe: Connection, threads: int) -> None:
     """The encoder by itself: batches of texts in, seconds out."""
-    encoder = loaded(ModelAddress.parse(DEFAULT), device="cpu", threads=threads)
+    encoder = loaded(ModelAddress.parse(DEFAULT), device="cpu", threads=threads, cache_dir=load().cache_dir)
     pipe.send("")
     while True:
         batches: Sequence[list[str]] = pipe.recv()
@@ -284,7 +284,7 @@ async def _served(pipe: Connection, threads: int) -> None:
     encoder: Hosted[Encoder] = Hosted(
         concept_pb2.MODEL_KIND_ENCODER,
         DEFAULT,
-        partial(loaded, ModelAddress.parse(DEFAULT), device="cpu", threads=threads),
+        partial(loaded, ModelAddress.parse(DEFAULT), device="cpu", threads=threads, cache_dir=settings.cache_dir),
         Worker("encoder", max_waiting=256),
     )
     servicer = perception.Perception(perception.Models([encoder]))

@@ -53,7 +53,11 @@ class _Hosting:
         from perception.encoders.loading import loaded
 
         load = partial(
-            loaded, device=self._settings.device, threads=self._threads, accepted=self._settings.accepted_licences
+            loaded,
+            device=self._settings.device,
+            threads=self._threads,
+            accepted=self._settings.accepted_licences,
+            cache_dir=self._settings.cache_dir,
         )
         return _hosted(concept_pb2.MODEL_KIND_ENCODER, address, setting, load, Worker("encoder", 1, 256), lazy=lazy)
 

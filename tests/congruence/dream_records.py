@@ -1,6 +1,7 @@
 """What the Dream suite tells a record, and how it compares two states of one.
 
-Run as a program it goes on with whatever Dream is at work on a SQLite file, says so after each step, and is killed.
+Run as a program it goes on with whatever Dream is at work on a SQLite file, a step for each line that it reads, says so
+after each, and is killed.
 """
 
 from __future__ import annotations
@@ -136,13 +137,13 @@ def _concept(stored: Any) -> Any:
 
 
 def run(path: Path) -> None:
-    """Steps until nothing is at work."""
+    """Steps when it is told to, until nothing is at work."""
     clock = SystemClock()
     record = SqliteRecord(path, clock, RandomIds(clock))
     dreaming = Dreaming(record)
     sys.stdout.write("begins\n")
     sys.stdout.flush()
-    while waiting := record.dreams_at_work():
+    while (waiting := record.dreams_at_work()) and sys.stdin.readline():
         dreaming.step(waiting[0].namespace, waiting[0].id)
         sys.stdout.write("stepped\n")
         sys.stdout.flush()

@@ -377,10 +377,16 @@ def test_a_dream_that_is_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
 def _killed(path: Path, lines: int) -> bool:
     """Lets a process go on with the Dream, and kills it after so many steps, somewhere in the next one."""
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).parent / "dream_records.py", str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, Path(__file__).parent / "dream_records.py", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
+        process.stdin.write("step\n" * (lines + 1))
+        process.stdin.flush()
         for _ in range(lines + 1):
             if not process.stdout.readline():
                 return False
@@ -389,6 +395,7 @@ def _killed(path: Path, lines: int) -> bool:
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 

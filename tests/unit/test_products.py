@@ -21,6 +21,7 @@ from cognition.engine.products import (  # noqa: E402
     int8_grid,
     product,
 )
+from core import compiling  # noqa: E402
 from core.models import ModelAddress, locate  # noqa: E402
 
 ROUNDING = 2.0**-8
@@ -303,7 +304,7 @@ class TestNative:
         first = native.load(tmp_path)
         if first is None:
             pytest.skip("no C compiler is here")
-        monkeypatch.setattr(native.shutil, "which", lambda name: None)
+        monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
         native.load.cache_clear()
         assert native.load(tmp_path) is not None
         native.load.cache_clear()
