@@ -27,7 +27,11 @@ def library(source: Path, flags: tuple[str, ...], cache_dir: Path) -> Path | Non
     """
     told = hashlib.sha256(source.read_bytes() + " ".join(flags).encode() + processor().encode()).hexdigest()[:16]
     made = cache_dir / "native" / f"{source.parent.name}-{told}.so"
-    return made if made.is_file() or _compiled(source, flags, made) else None
+    try:
+        return made if made.is_file() or _compiled(source, flags, made) else None
+    except OSError as error:
+        logger.warning("%s cannot be compiled and is not used: %s", source.name, error)
+        return None
 
 
 def _compiled(source: Path, flags: tuple[str, ...], library: Path) -> bool:
