@@ -18,7 +18,7 @@
 #define SIDE 16        /* rows of a tile */
 #define CHUNK 32       /* inputs of a tile, and outputs of a panel */
 #define TILE 1024      /* bytes of a tile */
-#define BOTH (2 * TILE) /* a tile of high parts and one of low ones */
+#define BOTH 2048      /* a tile of high parts and one of low ones */
 #define BLOCK 8        /* tiles of rows that go through a layer's end together: their inner parts stay in the L2 cache */
 #define QUERIES 4      /* rows whose attention is computed together */
 #define MOST_SIZE 64
@@ -205,7 +205,7 @@ static void multiply(const Matrix *matrix, const uint8_t *rows, int64_t tiles, f
     }
 }
 
-/* row = norm(row + more), and its parts. */
+/* row = norm(row + more). */
 static void normalise(float *row, const float *more, const Norm *norm, int64_t width, float epsilon) {
     __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
     for (int64_t i = 0; i < width; i += 16) {

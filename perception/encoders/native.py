@@ -1,6 +1,6 @@
 """BERT's forward pass in C where the processor multiplies tiles (AMX): 2 to 3 times what torch gets there.
 
-torch multiplies float32 by AVX-512 alone, an eighth of what AMX does in bfloat16, and the dozens of small calls of a
+torch multiplies float32 by AVX-512 alone, a tenth of what AMX does in bfloat16, and the dozens of small calls of a
 layer take longer than their arithmetic where texts are short. `native.c` cuts each float32 factor into two bfloat16
 parts and multiplies those: three products for one, still three times as fast, with vectors the same to 1e-5. It is
 compiled at first use and kept in the cache; where there is no compiler, no AMX or another shape, `load` or `compiled`
@@ -112,16 +112,24 @@ class CompiledBert:
                 for layer in weights.layers
             )
         )
-        self._width = weights.words.shape[1]
+        self._words, self._width = weights.words.shape
+        self._positions = len(weights.positions)
         self._bert = _Bert(
             self._address(weights.words), self._address(weights.positions), self._norm(weights.norm), layers,
             len(layers), self._width, weights.layers[0].widen[0].shape[0], weights.heads, weights.epsilon,
         )  # fmt: skip
 
     def __call__(self, batch: Sequence[Sequence[int]]) -> Float32:
-        """Mean-pooled vectors of token sequences, none empty, shape [batch, width]; with as many threads as torch."""
+        """Mean-pooled vectors of token sequences, none empty, shape [batch, width]; with as many threads as torch.
+
+        Raises IndexError for a token that has no word, and for more tokens than there are positions: C would read on.
+        """
         starts = np.fromiter(accumulate(map(len, batch), initial=0), np.int64, len(batch) + 1)
         tokens = np.fromiter((token for each in batch for token in each), np.int64, starts[-1])
+        if not 0 <= tokens.min() <= tokens.max() < self._words:
+            raise IndexError(f"a token is none of 0 to {self._words - 1}: the tokenizer is another model's")
+        if not 0 < np.diff(starts).min() <= np.diff(starts).max() <= self._positions:
+            raise IndexError(f"a sequence has no token, or more than the {self._positions} positions of the model")
         out = np.empty((len(batch), self._width), np.float32)
         failed = self._function(
             ctypes.byref(self._bert), tokens.ctypes.data, starts.ctypes.data, len(batch), out.ctypes.data,

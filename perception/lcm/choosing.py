@@ -24,9 +24,9 @@ from core.nouns import Float64
 from perception.codec.codec import ConceptCodec
 from perception.codec.model import padded
 from perception.lcm import END_OF_TEXT, diffusion
-from perception.lcm.encoded import Context
 from perception.lcm.ending import Asked
 from perception.lcm.foreseeing import ConceptModel, denoiser
+from perception.lcm.names import Context
 from perception.lcm.stories import Stories
 
 CANDIDATES = 64

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,13 +13,10 @@ from torch import Tensor
 from core.nouns import Float32
 from perception.codec.codec import ConceptCodec
 from perception.lcm.documents import Document
+from perception.lcm.names import Context
 
-Context = Literal["whole", "shuffled", "none"]
-"""What a model sees before a Concept: what was said, the same in another order, or nothing of it (controls)."""
-
-
-_NEAREST = 64
-_LOOKED_AMONG = 32_768
+_NEAREST, _LOOKED_AMONG = 64, 32_768
+"""Sentences that are kept as near ones of another, and among how many they are looked for: all would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Method = Literal["mse", "two-tower", "cross-entropy", "contrastive"]
-METHODS: tuple[Method, ...] = get_args(Method)
+from perception.lcm.names import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +113,7 @@ class ConceptNetwork(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.say = nn.Linear(width, shape.dimensions)
         if shape.method == "contrastive":
+            # What cosines are multiplied with before the softmax of InfoNCE, as a logarithm: one over the temperature.
             self.sharp = nn.Parameter(torch.tensor(math.log(40.0)))
         if shape.method == "two-tower":
             self.nothing = nn.Parameter(torch.randn(width) * 0.02)

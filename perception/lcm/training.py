@@ -30,8 +30,9 @@ from perception.codec.codec import ConceptCodec
 from perception.codec.model import Network, padded
 from perception.codec.pieces import PAD
 from perception.lcm import diffusion, files
-from perception.lcm.encoded import Batch, Context, Encoded
-from perception.lcm.model import ConceptNetwork, Method, Shape
+from perception.lcm.encoded import Batch, Encoded
+from perception.lcm.model import ConceptNetwork, Shape
+from perception.lcm.names import Context, Method
 from perception.lcm.normaliser import Normaliser
 from perception.training import Budget, OnProgress, Run, Stop, Training
 

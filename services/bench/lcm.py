@@ -40,9 +40,9 @@ from perception.codec import training as codec_training
 from perception.codec.codec import ConceptCodec
 from perception.lcm import choosing, documents
 from perception.lcm.choosing import Choice
-from perception.lcm.encoded import Context, Encoded
+from perception.lcm.encoded import Encoded
 from perception.lcm.foreseeing import ConceptModel
-from perception.lcm.model import METHODS, Method
+from perception.lcm.names import METHODS, Context, Method
 from perception.lcm.training import Recipe, train
 from services.bench import lcm_tokens
 from services.bench.report import Report, versions

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from cognition.latent.run import PanelOf, Progress, TrainingRun, interruptible
 from core.errors import InvalidArgument
+from perception.lcm.names import CONTEXTS, METHODS
 from services.cli import show
 from services.cli.app import AsJson, print_json
 from services.cli.training import Seed, Threads, Where, train_app
 from services.cli.training_setup import Device, bars, use_threads
-
-if TYPE_CHECKING:
-    from perception.lcm.encoded import Context
-    from perception.lcm.model import Method
-
-METHODS = ("mse", "two-tower", "cross-entropy", "contrastive")
-CONTEXTS = ("whole", "shuffled", "none")
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, as it was asked.")]
 Steps = Annotated[int, typer.Option(min=0, help="Optimiser steps in place of minutes; 0: by minutes.")]
@@ -124,9 +118,7 @@ def concepts(
                 f"of {', '.join(CONTEXTS)}",
                 field="method",
             )
-        recipe = Recipe(
-            cast("Method", method), seed, minutes * 60, steps, width, layers, context=cast("Context", context)
-        )  # fmt: skip
+        recipe = Recipe(method, seed, minutes * 60, steps, width, layers, context=context)
         if data != reading.STORIES:
             data = str(Path(data).absolute())
     if data == reading.STORIES:

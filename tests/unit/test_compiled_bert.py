@@ -114,6 +114,12 @@ def test_large_and_small_numbers_are_no_trouble(compiled):
     assert np.abs(unit(ours) - unit(theirs)).max() < 1e-4
 
 
+@pytest.mark.parametrize("batch", [[[0, WORDS]], [[0], [-1]], [[0] * (POSITIONS + 1)], [[0], []]], ids=str)
+def test_what_the_model_has_no_row_for_is_an_error(compiled, batch):
+    with pytest.raises(IndexError, match=r"another model.s|positions of the model"):
+        compiled(SHAPES["heads of 32"])(batch)
+
+
 @pytest.mark.parametrize(
     "odd", [{"width": 80, "heads": 5}, {"inner": 48}, {"width": 96, "heads": 6}, {"width": 256, "heads": 2}], ids=str
 )

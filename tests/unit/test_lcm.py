@@ -15,7 +15,8 @@ from perception.lcm import END_OF_TEXT, choosing, diffusion, documents
 from perception.lcm.encoded import Encoded
 from perception.lcm.ending import Asked, End, Ending
 from perception.lcm.foreseeing import ConceptModel
-from perception.lcm.model import METHODS, ConceptNetwork, Method, Shape
+from perception.lcm.model import ConceptNetwork, Shape
+from perception.lcm.names import METHODS, Method
 from perception.lcm.normaliser import Normaliser
 from perception.lcm.stories import Stories
 from perception.lcm.training import Recipe, Result, train
