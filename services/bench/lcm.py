@@ -11,8 +11,11 @@ candidates are chosen by accuracy on validation choices; the held-out ones decid
     codec_exact                  the share of held-out sentences that come back to the letter; of the grammar and of
                                  stories; `codec_exact_LOW_HIGH` of those with so many characters, `codec_off_domain` of
                                  sentences with words that the vocabulary lacks
+    codec_exact_written          the same as the decoder writes it, with no correction
     codec_exact_noise            the same where noise of 0.6 times their length is added to the vectors, with no
                                  correction: how near a foreseen vector has to be
+    model_by_words               accuracy of a model that is there already, `models:concept-lcm` or another by name;
+                                 `model_by_cosine`, and `model_known_words` as below
     codec_exact_5min             the same of a codec that is trained here for `codec_minutes` CPU minutes; 0 skips it;
                                  and `codec_exact_noise_5min`
 
@@ -73,14 +76,18 @@ def run(
     seed: int,
     *,
     codec: str = "models:concept-codec",
+    beside: str = "models:concept-lcm",
     seeds: int = 3,
     train_seconds: float = 200.0,
     stories: int = 6000,
     asked: int = 800,
     codec_minutes: float = 5.0,
-    sentences: int = 2000,
+    sentences: int = 20_000,
 ) -> Report:
-    """Measures. `asked` is how many choices each model makes, `sentences` how many the codec is tried on."""
+    """Measures. `asked` is how many choices each model makes, `sentences` how many the codec is tried on.
+
+    `beside` is the address of a trained model, which is measured too; empty for none.
+    """
     torch.set_num_threads(1)
     reader = ConceptCodec(ModelAddress.parse(codec, field="codec"), device="cpu", threads=1)
     figures = codec_figures(reader, sentences)
@@ -88,6 +95,7 @@ def run(
     train_on, check_on = Encoded(told, reader), Encoded(documents.made("validation", 256, seed), reader)
     selecting, held = choosing.choices(max(20, asked // 4), VALIDATION + seed), choosing.choices(asked, seed)
     sentences_told = frozenset(train_on.sentences)
+    figures |= _trained_before(beside, reader, held, sentences_told) if beside else {}
     known: dict[Method, list[float]] = {}
     chosen_by: dict[Way, list[float]] = {}
     found: dict[Way, list[float]] = {}
@@ -160,6 +168,18 @@ def known_words(
     return float(np.mean([text in sentences for text in codec.decode(np.stack(said))]))
 
 
+def _trained_before(
+    address: str, codec: ConceptCodec, choices: Sequence[Choice], sentences: Collection[str]
+) -> dict[str, float]:
+    """A model's figures; none, which it says, where it reads another codec's vectors."""
+    model = ConceptModel(ModelAddress.parse(address, field="model"))
+    if model.space != codec.space:
+        show.err.print(f"{address} is left out: it reads {model.space}, and the codec writes {codec.space}")
+        return {}
+    by_way = {f"model_by_{way}": accuracy for way, accuracy in accuracies(model, codec, choices).items()}
+    return {**by_way, "model_known_words": known_words(model, codec, choices, sentences)}
+
+
 def codec_figures(codec: ConceptCodec, count: int) -> dict[str, float]:
     """How many held-out sentences come back to the letter, all and by length, and some that are off the domain."""
     texts = codec_training.domain(codec_training.TEST_SEED, count, held=True)
@@ -169,6 +189,7 @@ def codec_figures(codec: ConceptCodec, count: int) -> dict[str, float]:
         some = [one for one, text in zip(same, texts, strict=True) if low <= len(text) < high]
         if some:
             figures[f"codec_exact_{low}_{high}"] = float(np.mean(some))
+    figures["codec_exact_written"] = codec_training.exact(codec.network, codec.pieces, texts)
     figures["codec_exact_noise"] = codec_training.exact(codec.network, codec.pieces, texts, noise=NOISE)
     figures["codec_off_domain"] = float(np.mean(_same(codec, _OFF_DOMAIN)))
     return figures

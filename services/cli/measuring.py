@@ -100,11 +100,15 @@ def latent(seed: Seed = 0, as_json: AsJson = False) -> None:
 def lcm(
     seed: Seed = 0,
     codec: Annotated[str, typer.Option(help="The address of the codec.")] = "models:concept-codec",
+    model: Annotated[
+        str, typer.Option(help="A trained concept model that is measured beside; empty for none.")
+    ] = "models:concept-lcm",
     seeds: Annotated[int, typer.Option(min=1, help="How often each method is trained.")] = 3,
     train_seconds: Annotated[float, typer.Option(min=1, help="CPU seconds of each training.")] = 200.0,
     stories: Annotated[int, typer.Option(min=100, help="Documents to train on.")] = 6000,
     asked: Annotated[int, typer.Option("--choices", min=20, help="Choices that each model makes.")] = 800,
     codec_minutes: Annotated[float, typer.Option(min=0, help="CPU minutes of a codec's training; 0: none.")] = 5.0,
+    sentences: Annotated[int, typer.Option(min=100, help="Held-out sentences that codecs are tried on.")] = 20_000,
     as_json: AsJson = False,
 ) -> None:
     """Concept models trained by four methods, choosing the true next sentence among 64; and the codec.
@@ -114,8 +118,8 @@ def lcm(
     from services.bench import lcm
 
     lcm.run(
-        seed, codec=codec, seeds=seeds, train_seconds=train_seconds, stories=stories, asked=asked,
-        codec_minutes=codec_minutes,
+        seed, codec=codec, beside=model, seeds=seeds, train_seconds=train_seconds, stories=stories, asked=asked,
+        codec_minutes=codec_minutes, sentences=sentences,
     ).show(as_json=as_json)  # fmt: skip
 
 
