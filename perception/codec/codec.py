@@ -58,7 +58,8 @@ class ConceptCodec(Encoder, Decoder):
                 places = by_length[start : start + _BATCH]
                 batch = padded([numbers[place] for place in places], self.network.shape.places)
                 vectors[places] = self.network.encode(batch.to(self.device)).cpu().numpy()
-        return Encoded(vectors, sum(len(one) > self.max_tokens for one in numbers))
+        cut = [len(one) > self.max_tokens for one in numbers]
+        return Encoded(vectors, sum(cut), cut=cut)
 
     def decode(self, vectors: Float32, *, language: str = "") -> list[str]:
         """See Decoder. Vectors of any length are taken by their direction; it writes English.

@@ -31,7 +31,8 @@ def corrected(network: Network, vectors: Tensor, written: Sequence[list[int]]) -
     `written` are those that the decoder wrote; they stay where none are found near them.
     """
     places = network.shape.places
-    cosines = (network.encode(padded(list(written), places).to(vectors.device)) * vectors).sum(1).tolist()
+    written = [pieces[: places - 1] for pieces in written]  # END has a place, too
+    cosines = (network.encode(padded(written, places).to(vectors.device)) * vectors).sum(1).tolist()
     return [
         _corrected(network, vector, pieces, cosine) if pieces and _hopeless(pieces) <= cosine < SAME else pieces
         for vector, pieces, cosine in zip(vectors, written, cosines, strict=True)

@@ -25,6 +25,10 @@ class Encoded:
     cut: Sequence[bool] | None = None
     """Which texts were longer than the encoder reads; None where none was."""
 
+    def __post_init__(self) -> None:
+        if self.truncated != sum(self.cut or ()):
+            raise ValueError(f"{self.truncated} texts are said to be cut, and {sum(self.cut or ())} are named")
+
 
 class Encoder(ABC):
     """Turns texts into vectors of one space. A text's vector does not depend on what else is in its batch (to 1e-5)."""

@@ -91,7 +91,8 @@ class ClipEncoder(ImageEncoder):
                 self._texts(texts[start : start + self._batch_size]) for start in range(0, len(texts), self._batch_size)
             ]
             ids = self._tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
-        return Encoded(unit(np.concatenate(rows), self.space), sum(len(one) > self.max_tokens for one in ids))
+        cut = [len(one) > self.max_tokens for one in ids]
+        return Encoded(unit(np.concatenate(rows), self.space), sum(cut), cut=cut)
 
     def encode_media(self, files: Sequence[BinaryIO]) -> Encoded:
         """See ImageEncoder. Decodes a batch at a time."""
@@ -104,8 +105,12 @@ class ClipEncoder(ImageEncoder):
             torch.set_num_threads(self._threads)
             for start in range(0, len(files), self._batch_size):
                 batch = files[start : start + self._batch_size]
-                images = [opened(file, f"media[{start + place}].data") for place, file in enumerate(batch)]
-                pixels = self._prepare(images=images, return_tensors="pt").to(self.device)
+                # One after the other: a decoded image may take 150 MB, and what is left of it here is small.
+                prepared = [
+                    self._prepare(images=[opened(file, f"media[{start + place}].data")], return_tensors="pt")
+                    for place, file in enumerate(batch)
+                ]
+                pixels = {name: torch.cat([one[name] for one in prepared]).to(self.device) for name in prepared[0]}
                 rows.append(_features(self._model.get_image_features(**pixels)))
         return Encoded(unit(np.concatenate(rows), self.space), 0)
 

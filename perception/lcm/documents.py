@@ -54,11 +54,19 @@ def read(path: Path, split: Split) -> list[Document]:
 
 
 def _documents(file: Path) -> Iterator[list[str]]:
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"{file} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}; convert it",
+            field="data",
+            reason="BAD_DOCUMENTS",
+        ) from error
     if file.suffix != ".jsonl":
         yield _sentences(text)
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: a string in JSON may hold U+2028 and other characters that Python takes for the end of a line.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

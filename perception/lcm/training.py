@@ -128,7 +128,9 @@ class Objective:
         if self._recipe.context == "none":
             before = torch.zeros_like(before)
         elif self._recipe.context == "shuffled":
-            before = before[:, torch.randperm(before.shape[1], generator=source)]
+            # Each place holds one of those up to it: one from behind it might be what has to be foreseen.
+            up_to = torch.arange(1, before.shape[1] + 1)
+            before = before[:, (torch.rand(len(up_to), generator=source) * up_to).long()]
         match self._recipe.method:
             case "mse":
                 error: Tensor = (self._network(before) - after)[there].square().mean()

@@ -24,6 +24,10 @@ _RATES = (1_000, 384_000)
 _MOST_CHANNELS = 32
 _MOST_CHUNKS = 1_000
 """Of a WAV file before its samples: more are no sound, but somebody who wants us to be busy."""
+_STREAMED = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
+"""Sizes that programs write who do not know how long a WAV file will be."""
+_PAGE_HEAD, _MOST_PAGE, _LAST_PAGE = 27, 65_307, 4
+"""Bytes of an OGG page's head and of all of it, and the flag of the last one."""
 _ZEROS = 24
 """Zero crossings of the filter on each side of its middle."""
 _BETA = 9.0
@@ -132,11 +136,12 @@ def _opened(file: BinaryIO) -> Any:
 
     size = file.seek(0, 2)
     _check_wav(file, size)
+    _check_ogg(file, size)
     file.seek(0)
     try:
         sound = soundfile.SoundFile(file)
-    except Exception as error:  # LibsndfileError, and whatever else a broken header makes of it
-        raise _broken(f"cannot be decoded: {error}") from error
+    except Exception as error:  # LibsndfileError, whose text names the object we gave it, and what else a header makes
+        raise _broken(f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
     if not _RATES[0] <= sound.samplerate <= _RATES[1] or not 1 <= sound.channels <= _MOST_CHANNELS:
         told = f"{sound.channels} channels of {sound.samplerate} samples a second"
         sound.close()
@@ -147,23 +152,49 @@ def _opened(file: BinaryIO) -> Any:
 def _check_wav(file: BinaryIO, size: int) -> None:
     """Refuses a WAV file that is shorter than its header says: libsndfile takes what there is and tells nobody.
 
-    A size of 0 or of all ones is that of a file that was streamed, and means up to the end.
+    A size of all ones is that of a file that was streamed, and means up to the end; one of 64 bits (RF64) stands in a
+    chunk of its own.
     """
     file.seek(0)
-    if file.read(4) != b"RIFF":
+    if file.read(4) not in (b"RIFF", b"RF64"):
         return
     file.seek(12)
+    promised: int | None = None
     for _ in range(_MOST_CHUNKS):
         if len(head := file.read(8)) < 8:
             return
         length = int.from_bytes(head[4:], "little")
         begin = file.tell()
-        if head[:4] == b"data":
-            if length not in (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000) and begin + length > size + 1:
+        if head[:4] == b"ds64":
+            promised = int.from_bytes(file.read(16)[8:], "little")
+        elif head[:4] == b"data":
+            if promised is not None and length == _STREAMED[0]:
+                length = promised
+            if length not in _STREAMED and begin + length > size + 1:
                 raise _broken(f"is cut off: its header promises {length} bytes of samples, it has {size - begin}")
+            if not length and not _is_chunk(file.read(8), size - begin):
+                raise _broken(f"was streamed: its header promises no samples, and {size - begin} bytes follow")
             return
         file.seek(begin + length + length % 2)
     raise _broken(f"has {_MOST_CHUNKS} chunks before its samples")
+
+
+def _is_chunk(head: bytes, left: int) -> bool:
+    """Whether these are the first bytes of a chunk, with so many bytes left for it, or nothing is left."""
+    return not left or (len(head) == 8 and head[:4].isalnum() and int.from_bytes(head[4:], "little") <= left - 8)
+
+
+def _check_ogg(file: BinaryIO, size: int) -> None:
+    """Refuses an OGG file whose last page is not said to be the last (RFC 3533): libsndfile hears what there is."""
+    file.seek(0)
+    if file.read(4) != b"OggS":
+        return
+    file.seek(max(0, size - 2 * _MOST_PAGE))
+    end = file.read()
+    page = end[end.rfind(b"OggS\0") :]
+    segments = page[_PAGE_HEAD : _PAGE_HEAD + page[_PAGE_HEAD - 1]] if len(page) >= _PAGE_HEAD else b""
+    if not segments or not page[5] & _LAST_PAGE or len(page) < _PAGE_HEAD + len(segments) + sum(segments):
+        raise _broken("is cut off: its last page is missing")
 
 
 def _broken(what: str) -> InvalidArgument:

@@ -67,13 +67,16 @@ def _on_white(image: Image) -> Image:
 
 
 def _scaled(image: Image) -> Image:
-    """Sixteen bits and more a pixel as eight: `convert` would cut off what is above 255."""
-    low, high = image.getextrema()
-    assert isinstance(low, int | float)
-    assert isinstance(high, int | float)
-    span = max(float(high) - float(low), 1.0)
-    eight = image.convert("F").point(lambda value: value * (255.0 / span) + (-low * 255.0 / span))
-    return eight.convert("L").convert("RGB")
+    """Sixteen bits and more a pixel as eight: `convert` would cut off what is above 255. What is no number is black."""
+    import numpy as np
+    from PIL.Image import fromarray
+
+    values = np.asarray(image, np.float32)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    eight = (values - low) * (255.0 / max(high - low, 1.0))
+    return fromarray(eight.astype(np.uint8), "L").convert("RGB")
 
 
 def _too_large(width: int, height: int, field: str) -> InvalidArgument:

@@ -18,8 +18,9 @@ import numpy as np
 
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 from core.models import ModelAddress
+from perception.segment.languages import checked
 from perception.senses.base import Box, Part, Reader, Sensed, Stop, Stopped, concepts_of
-from perception.senses.images import opened
+from perception.senses.images import MOST_PIXELS, opened
 from perception.senses.weights import Weights, threads_or_half
 
 _APACHE = "Apache-2.0"
@@ -45,6 +46,9 @@ DEFAULT = {
 }
 LEAST = 0.5
 """The mean probability of a line's characters below which it is taken for no writing."""
+_LEAST_SIDE, _MOST_RATIO = 32, 8
+"""RapidOCR scales small sides up, and the other with them: a strip of a pixel by a thousand to 500 million pixels. So
+what is smaller or thinner gets a white margin."""
 _SAME_ROW = 0.5
 """Two lines are in one row where they overlap in height by this share of the lower one."""
 
@@ -97,6 +101,7 @@ class OcrReader(Reader):
 
     def read(self, file: BinaryIO, language: str = "", stop: Stop = lambda: False) -> Sensed:
         """See Reader. The language is not detected: the one that is given is that of the Concepts."""
+        language = checked(language)
         image = opened(file)
         if stop():
             raise Stopped
@@ -110,10 +115,14 @@ class OcrReader(Reader):
         return Sensed(text, concepts_of(text, parts, language), language if text else "")
 
     def _lines(self, pixels: Any) -> list[Line]:
-        found = self._engine(pixels)
+        height, width = pixels.shape[:2]
+        widened = _with_margin(pixels)
+        try:
+            found = self._engine(widened)
+        except Exception as error:  # whatever an odd image makes of the libraries below, a full memory among it
+            raise _unreadable(f"is {width} by {height} pixels and cannot be read ({type(error).__name__})") from error
         if found.boxes is None or found.txts is None:
             return []
-        height, width = pixels.shape[:2]
         return [
             Line(" ".join(words.split()), float(score), _box(corners, width, height))
             for corners, words, score in zip(found.boxes, found.txts, found.scores, strict=True)
@@ -135,6 +144,22 @@ def ordered(lines: Sequence[Line]) -> list[Line]:
 def _in_one_row(box: Box, other: Box) -> bool:
     overlap = min(box[3], other[3]) - max(box[1], other[1])
     return overlap > _SAME_ROW * max(min(box[3] - box[1], other[3] - other[1]), 1)
+
+
+def _with_margin(pixels: Any) -> Any:
+    """Pixels [height, width, 3] with white on the right and below, where they are too small or too thin."""
+    height, width = pixels.shape[:2]
+    taller = max(height, _LEAST_SIDE, -(-width // _MOST_RATIO))
+    wider = max(width, _LEAST_SIDE, -(-height // _MOST_RATIO))
+    if (taller, wider) == (height, width):
+        return pixels
+    if taller * wider > MOST_PIXELS:
+        raise _unreadable(f"is {width} by {height} pixels, too long for so thin a one")
+    return np.pad(pixels, ((0, taller - height), (0, wider - width), (0, 0)), constant_values=255)
+
+
+def _unreadable(what: str) -> InvalidArgument:
+    return InvalidArgument(f"the image {what}; cut it into parts, or make it smaller", field="data", reason="BAD_IMAGE")
 
 
 def _box(corners: Any, width: int, height: int) -> Box:

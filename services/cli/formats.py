@@ -50,6 +50,11 @@ def read(path: Path, told_at: datetime | None = None) -> list[NewEpisode]:
             return list(_messages(path, text, modified))
 
 
+_HEADING = re.compile(r"#{1,6}[ \t]+(.*?)[ \t#]*$")
+_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d+[.)])[ \t]")
+_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
+
+
 def decoded(path: Path) -> str:
     """The text of a file. Raises InvalidArgument where it is not UTF-8, or empty."""
     try:
@@ -77,16 +82,41 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _markdown_blocks(text: str) -> Iterator[str]:
-    """Paragraphs; each list item alone; every block under a heading is told with it, since it says what it is about."""
-    heading = ""
-    for paragraph in _paragraphs(text):
-        for block in re.split(r"\n(?=[ \t]*(?:[-*+]|\d+[.)])[ \t]|#{1,6}[ \t])", paragraph):
-            first, _, rest = block.partition("\n")
-            if match := re.match(r"#{1,6}[ \t]+(.*?)[ \t#]*$", first):
-                heading = match.group(1)
-                block = rest
-            if block.strip():
-                yield f"{heading}: {block.strip()}" if heading else block.strip()
+    """Paragraphs; each list item alone; every block under a heading is told with it, since it says what it is about.
+
+    A heading with nothing under it is told by itself, and what stands in a fence of code is one block.
+    """
+    heading, alone, fence = "", False, ""
+    lines: list[str] = []
+
+    def told() -> Iterator[str]:
+        nonlocal alone
+        if block := "\n".join(lines).strip():
+            yield f"{heading}: {block}" if heading else block
+            alone = False
+        lines.clear()
+
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if fence:
+            lines.append(line)
+            if re.match(rf"[ \t]*{re.escape(fence)}{re.escape(fence[0])}*[ \t]*$", line):
+                fence = ""
+            continue
+        if match := _HEADING.match(line):
+            yield from told()
+            if alone:
+                yield heading
+            heading = match.group(1)
+            alone = bool(heading)
+            continue
+        if not line.strip() or _ITEM.match(line):
+            yield from told()
+        if match := _FENCE.match(line):
+            fence = match.group(1)
+        lines.append(line)
+    yield from told()
+    if alone:
+        yield heading
 
 
 def _document(path: Path, blocks: Iterator[str], told_at: datetime) -> Iterator[NewEpisode]:

@@ -16,6 +16,7 @@ from services.cli import show
 from services.cli.app import AsJson, print_json
 from services.cli.training import Seed, Threads, Where, train_app
 from services.cli.training_setup import Device, bars, use_threads
+from services.runtime.settings import load
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, as it was asked.")]
 Steps = Annotated[int, typer.Option(min=0, help="Optimiser steps in place of minutes; 0: by minutes.")]
@@ -44,7 +45,10 @@ def codec(
         raise InvalidArgument(f"dimensions are {dimensions}; give an even number", field="dimensions")
     recipe = Recipe(seed, minutes * 60, steps, dimensions, sentences=sentences, validation=min(400, sentences // 20))
     if resume:
-        recipe = Recipe(**TrainingRun.existing(out).config)
+        kept = TrainingRun.existing(out).config
+        if "sentences" not in kept:
+            raise _another(out, "train codec")
+        recipe = Recipe(**kept)
     with interruptible() as stop, bars() as told:
         run = TrainingRun.open(out, recipe.to_json(), resume=resume)
 
@@ -109,6 +113,8 @@ def concepts(
     out = out or Path("runs") / f"concepts-{method}"
     if resume:
         kept = TrainingRun.existing(out).config
+        if "recipe" not in kept or "codec" not in kept:
+            raise _another(out, "train concepts")
         recipe, data, codec = Recipe(**kept["recipe"]), kept["data"], kept["codec"]
         documents = kept["documents"]
     else:
@@ -127,8 +133,8 @@ def concepts(
         told, checked = reading.read(Path(data), "train"), reading.read(Path(data), "validation")
     with interruptible() as stop, bars() as on_bars:
         kept_as = {"recipe": recipe.to_json(), "data": data, "codec": codec, "documents": documents}
-        run = TrainingRun.open(out, kept_as, resume=resume)
         reader = ConceptCodec(ModelAddress.parse(codec, field="codec"), device="cpu", threads=threads)
+        run = TrainingRun.open(out, kept_as, resume=resume)
 
         def on_progress(done: int, whole: int, values: Mapping[str, float]) -> None:
             on_bars(Progress(done, whole, values=values))
@@ -142,8 +148,17 @@ def concepts(
         print_json({**asdict(result), "model": str(result.model)})
     elif result.finished:
         show.out.print(f"loss {result.loss:.4f} on validation; the model is in {result.model}")
-        show.out.print(f"serve it with SAPIENCE_CONCEPT_MODELS=file:{result.model.absolute()}", style="dim")
+        its_codec = f"SAPIENCE_CODEC={codec} " if codec != load().codec else ""
+        show.out.print(f"serve it with {its_codec}SAPIENCE_CONCEPT_MODELS=file:{result.model.absolute()}", style="dim")
     else:
         show.out.print(f"stopped after {result.steps} steps; go on with: sapience train concepts --out {out} --resume")
     if not result.finished:
         raise typer.Exit(130)
+
+
+def _another(out: Path, command: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{out} holds a run of another command, and `sapience {command}` cannot go on with it; name its own run, or "
+        "leave out --resume to begin one",
+        field="out",
+    )

@@ -139,10 +139,11 @@ class Batcher:
                 self._cache.put(keys[place], *row)
         found = [row for row in rows if row is not None]
         vectors = np.stack([vector for vector, _, _ in found])
-        lengths = np.array([length for _, _, length in found], np.float32)
-        truncated = sum(cut for _, cut, _ in found)
-        told = Encoded(vectors, truncated, lengths if isinstance(encoder, MultilingualEncoder) else None)
-        return told, len(texts) - len(missing)
+        cut = [one for _, one, _ in found]
+        lengths = None
+        if isinstance(encoder, MultilingualEncoder):
+            lengths = np.array([length for _, _, length in found], np.float32)
+        return Encoded(vectors, sum(cut), lengths, cut), len(texts) - len(missing)
 
     async def close(self) -> None:
         """Ends the task; calls that wait are told so."""
@@ -180,9 +181,11 @@ class Batcher:
         try:
             await future
         finally:
-            # Cancelled or not, what is in no batch waits no more.
+            # Cancelled or not, what is in no batch waits no more, and nobody holds its texts.
             self._bytes -= sum(len(texts[place].encode()) for place in call.waiting)
             call.waiting.clear()
+            if call in self._calls:
+                self._calls.remove(call)
 
     async def _serve(self) -> None:
         encoder = await self._hosted.get()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
@@ -21,6 +21,7 @@ from services.perception.hosting import Hosted
 log = structlog.get_logger()
 
 MAX_VECTORS = 1024
+M = TypeVar("M")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -53,8 +54,8 @@ class DecodingCalls:
             response.round_trip.extend(await round_trip(encoder, vectors, texts, request.language))
         return response
 
-    async def decoder_of(self, space: Space, address: str = "") -> Hosted[Decoder]:
-        """The decoder of a space, loaded: the named one, or the first that reads it.
+    async def decoder_of(self, space: Space, address: str = "", *, likely: str = "") -> Hosted[Decoder]:
+        """The decoder of a space, loaded: the named one, or the first that reads it, of `likely` address if that does.
 
         Raises NotFound (MODEL_NOT_FOUND) for an address that none has, FailedPrecondition (SPACE_MISMATCH) where none
         reads that space, and why a decoder could not be loaded.
@@ -69,7 +70,7 @@ class DecodingCalls:
             )
         failure: SapienceError | None = None
         read: list[Space] = []
-        for hosted in named:
+        for hosted in _likeliest(named, likely):
             try:
                 decoder = await hosted.get()
             except SapienceError as error:  # another one may read this space
@@ -87,9 +88,9 @@ class DecodingCalls:
             field="vectors",
         )
 
-    async def encoder_of(self, space: Space) -> Hosted[Encoder] | None:
+    async def encoder_of(self, space: Space, *, likely: str = "") -> Hosted[Encoder] | None:
         """The encoder of a space, loaded, if there is one. One that cannot be loaded is none: Encode says why."""
-        for hosted in self._encoders:
+        for hosted in _likeliest(self._encoders, likely):
             try:
                 encoder = await hosted.get()
             except SapienceError as error:
@@ -98,6 +99,11 @@ class DecodingCalls:
             if encoder.space == space and not isinstance(encoder, SpeechEncoder):
                 return hosted
         return None
+
+
+def _likeliest(hosted: list[Hosted[M]], address: str) -> list[Hosted[M]]:
+    """Those that are loaded first, then that of an address: to ask another for its space is to load it."""
+    return sorted(hosted, key=lambda one: (one.loaded is None, one.address != address))
 
 
 async def round_trip(hosted: Hosted[Encoder], vectors: Float32, texts: list[str], language: str) -> list[float]:

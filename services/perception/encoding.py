@@ -106,5 +106,8 @@ async def _by_language(
     order = np.argsort(np.concatenate([*places.values()]))
     lengths = [part.lengths for part, _ in parts if part.lengths is not None]
     vectors = np.concatenate([part.vectors for part, _ in parts])[order]
-    truncated = sum(part.truncated for part, _ in parts)
-    return Encoded(vectors, truncated, np.concatenate(lengths)[order] if lengths else None), sum(n for _, n in parts)
+    cut = [one for part, _ in parts for one in part.cut or [False] * len(part.vectors)]
+    encoded = Encoded(
+        vectors, sum(cut), np.concatenate(lengths)[order] if lengths else None, [cut[place] for place in order]
+    )
+    return encoded, sum(n for _, n in parts)

@@ -13,7 +13,7 @@ import structlog
 from sapience.v1 import perception_pb2 as pb
 
 from core.errors import FailedPrecondition, InvalidArgument, NotFound, SapienceError
-from core.nouns import Float32, Space
+from core.nouns import Float32
 from perception.encoders.base import Encoder
 from perception.lcm.ending import STOP_COSINE, Asked, End, Ending, end_of_text
 from services import wire
@@ -49,9 +49,9 @@ class ForeseeingCalls(DecodingCalls):
         asked = _asked(request, "")
         hosted = self._concept_model_named(request.model, "")
         model = await hosted.get()
-        before = await self._before(request, model.space, "")
+        before = await self._before(request, model, "")
         vector = await hosted.worker.run(model.predict, before, asked)
-        concept, _ = await self._in_words(vector, model.space)
+        concept, _ = await self._in_words(vector, model)
         return pb.PredictResponse(concept=concept, model=hosted.address)
 
     async def Continue(self, request: pb.ContinueRequest, context: Context) -> AsyncIterator[pb.ContinueResponse]:
@@ -65,12 +65,12 @@ class ForeseeingCalls(DecodingCalls):
             raise InvalidArgument(f"stop_cosine is {stop}; give a number above 0, at most 1", field="stop_cosine")
         hosted = self._concept_model_named(source.model, "from.")
         model = await hosted.get()
-        before = await self._before(source, model.space, "from.")
-        encoder = await self._codec_of(model.space)
+        before = await self._before(source, model, "from.")
+        encoder = await self._codec_of(model)
         ending = Ending(await encoder.worker.run(end_of_text, await encoder.get()), most, stop)
         for number in range(most):
             vector = await hosted.worker.run(model.predict, before, replace(asked, seed=asked.seed + number))
-            concept, read = await self._in_words(vector, model.space)
+            concept, read = await self._in_words(vector, model)
             end = ending.told(vector, read)
             if end in (None, End.LENGTH):
                 yield pb.ContinueResponse(concept=concept)
@@ -95,8 +95,9 @@ class ForeseeingCalls(DecodingCalls):
             field=f"{path}model",
         )
 
-    async def _before(self, request: pb.PredictRequest, space: Space, path: str) -> Float32:
+    async def _before(self, request: pb.PredictRequest, model: ConceptModel, path: str) -> Float32:
         """What came before, as unit vectors [concepts, dimensions] of the model's space."""
+        space = model.space
         if request.HasField("context"):
             rows = request.context.shape[0] if request.context.shape else 0
             _check_count(rows, f"{path}context.shape")
@@ -111,30 +112,32 @@ class ForeseeingCalls(DecodingCalls):
         texts = list(request.texts)
         for number, text in enumerate(texts):
             wire.checked_text(text, f"{path}texts[{number}]", wire.MAX_TEXT_BYTES)
-        hosted = await self._codec_of(space)
+        hosted = await self._codec_of(model)
         encoder = await hosted.get()
         return (await hosted.worker.run(encoder.encode, texts)).vectors
 
-    async def _codec_of(self, space: Space) -> Hosted[Encoder]:
-        hosted = await self.encoder_of(space)
+    async def _codec_of(self, model: ConceptModel) -> Hosted[Encoder]:
+        hosted = await self.encoder_of(model.space, likely=model.codec)
         if hosted is None:
             raise FailedPrecondition(
-                f"no encoder of {space}, which the concept model reads, is here; add its codec to SAPIENCE_ENCODERS",
+                f"no encoder of {model.space}, which the concept model reads, is here; set SAPIENCE_CODEC to the "
+                "codec that it was trained over",
                 reason="SPACE_MISMATCH",
             )
         return hosted
 
-    async def _in_words(self, vector: Float32, space: Space) -> tuple[pb.PredictedConcept, Float32]:
+    async def _in_words(self, vector: Float32, model: ConceptModel) -> tuple[pb.PredictedConcept, Float32]:
         """A Concept with its words, and the vector that is read again from them: the same where there are none."""
+        space = model.space
         message = pb.PredictedConcept(vector=wire.tensor_to(vector[None], space))
         try:
-            hosted = await self.decoder_of(space)
+            hosted = await self.decoder_of(space, likely=model.codec)
         except SapienceError as error:
             log.warning("no words for a Concept", space=str(space), error=error.message)
             return message, vector
         decoder = await hosted.get()
         message.text = (await hosted.worker.run(decoder.decode, vector[None]))[0]
-        encoder = await self.encoder_of(space)
+        encoder = await self.encoder_of(space, likely=model.codec)
         if encoder is None or not message.text.strip():
             return message, vector
         read = (await encoder.worker.run((await encoder.get()).encode, [message.text])).vectors[0]

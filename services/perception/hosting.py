@@ -17,6 +17,8 @@ from services.runtime.worker import Worker
 
 log = structlog.get_logger()
 
+RETRY_S = 5.0
+"""So long a load that failed is told to those who come, before another try."""
 M = TypeVar("M")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +42,7 @@ class Hosted(Generic[M]):
         self.worker = worker
         self._load = load
         self._model: asyncio.Future[M] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self.lazy = lazy
         if not lazy:
             self._begin()
@@ -70,6 +73,8 @@ class Hosted(Generic[M]):
 
     async def close(self) -> None:
         """Ends the thread."""
+        if self._retry is not None:
+            self._retry.cancel()
         if self._model is not None:
             self._model.cancel()
             await asyncio.gather(self._model, return_exceptions=True)
@@ -99,4 +104,7 @@ class Hosted(Generic[M]):
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("a model of perception cannot be loaded", model=self.address, error=str(error))
             if self.lazy:
-                self._model = None  # the next caller tries again
+                self._retry = done.get_loop().call_later(RETRY_S, self._forget)
+
+    def _forget(self) -> None:
+        self._model = None

@@ -24,12 +24,14 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+_Work = tuple[asyncio.Future[Any], Callable[[], Any]]
+
 
 class Worker:
     """A pool of named threads with a bounded queue, for callers on one event loop.
 
-    Work that waits is dropped when its caller is cancelled; work that runs is finished, and its result dropped.
-    Threads start when there is more work than threads, and end with `close` or with the process.
+    Work that waits is dropped when its caller is cancelled, and its place is free; work that runs is finished, and its
+    result dropped. Threads start when there is more work than threads, and end with `close` or with the process.
     """
 
     def __init__(self, name: str, threads: int = 1, max_waiting: int = 512) -> None:
@@ -39,8 +41,11 @@ class Worker:
         self._held = 0
         self._closed = False
         self._threads: list[Thread] = []
-        # None ends a thread. What is put in here is bounded by `_most`.
-        self._queue: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        # None ends a thread. Work is the one thing in a list, and is of whoever takes it out: a thread, or the caller
+        # who is cancelled. What waits is bounded by `_most`, and so are the empty lists of those who left.
+        self._queue: SimpleQueue[list[_Work] | None] = SimpleQueue()
+        self._left = 0
+        """Callers who were cancelled since the queue was last swept."""
         # Threads append, the loop takes; bounded by `_most` too.
         self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         # Whether the loop will come for them. A thread looks after it appended, and the loop takes it back before it
@@ -57,10 +62,15 @@ class Worker:
             )
         self._held += 1
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put((future, partial(work, *args, **kwargs) if args or kwargs else work))
+        waiting: list[_Work] = [(future, partial(work, *args, **kwargs) if args or kwargs else work)]
+        self._queue.put(waiting)
         if len(self._threads) < min(self._held, self._most_threads):
             self._start_thread()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._give_up(waiting)
+            raise
 
     async def close(self) -> None:
         """Drops what waits, lets what runs end, and ends the threads."""
@@ -70,12 +80,37 @@ class Worker:
                 waiting = self._queue.get_nowait()
             except Empty:
                 break
-            if waiting is not None:
-                waiting[0].cancel()
+            if waiting:
+                waiting[0][0].cancel()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
+
+    def _give_up(self, waiting: list[_Work]) -> None:
+        """Takes work out that nobody waits for, unless a thread has it, which tells when it has ended."""
+        try:
+            waiting.pop()
+        except IndexError:
+            return
+        self._held -= 1
+        self._left += 1
+        if self._left > self._most:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Takes what is empty out of the queue. Only the loop puts things in, so that their order stays."""
+        self._left = 0
+        full = []
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                break
+            if item is None or item:
+                full.append(item)
+        for item in full:
+            self._queue.put(item)
 
     def _start_thread(self) -> None:
         # A daemon: a process that ends without `close` must not hang on a thread that waits for work.
@@ -84,18 +119,20 @@ class Worker:
         self._threads.append(thread)
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            future, work = item
+        while (waiting := self._queue.get()) is not None:
+            try:
+                future, work = waiting.pop()
+            except IndexError:
+                continue  # the caller left, and took it
             result: Any = None
             error: BaseException | None = None
-            if not future.cancelled():
-                try:
-                    result = work()
-                except BaseException as raised:  # the caller's to handle, whatever it is
-                    error = raised
+            try:
+                result = work()
+            except BaseException as raised:  # the caller's to handle, whatever it is
+                error = raised
             loop = future.get_loop()
             self._ended.append((future, result, error))
-            del item, future, work, result, error  # nothing is kept alive while waiting
+            del future, waiting, work, result, error  # nothing is kept alive while waiting
             if self._told:
                 continue
             self._told = True

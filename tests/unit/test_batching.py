@@ -132,6 +132,7 @@ async def test_a_call_that_is_cancelled_frees_its_place(slow):
     assert (refused.value.reason, refused.value.retry_after_s) == ("BUSY", 0.5)
     leaver.cancel()
     await asyncio.gather(leaver, return_exceptions=True)
+    assert not batcher._calls, "its texts are held no longer"
     stays = asyncio.create_task(batcher.encode(["z" * 200]))
     await asyncio.sleep(0.01)
     encoder.may.set()

@@ -52,3 +52,17 @@ def test_a_method_that_is_none_and_data_that_are_not_there_are_refused(tmp_path:
         sapience("concepts", "--data", tmp_path / "none", "--out", tmp_path / "run")
     with pytest.raises(InvalidArgument, match="even number"):
         sapience("codec", "--dimensions", 33, "--out", tmp_path / "run")
+
+
+def test_a_run_of_the_other_command_and_a_codec_that_is_none_leave_nothing_behind(tmp_path: Path) -> None:
+    codec, run = tmp_path / "codec", tmp_path / "run"
+    asked = ("--out", run, "--documents", 20, "--steps", 1, "--width", 32, "--device", "cpu")
+    with pytest.raises(SapienceError, match="not-there"):
+        sapience("concepts", "--codec", f"file:{tmp_path}/not-there", *asked)
+    assert not run.exists()
+    sapience("concepts", *asked)
+    sapience("codec", "--out", codec, "--steps", 1, "--dimensions", 32, "--sentences", 1000)
+    with pytest.raises(InvalidArgument, match="a run of another command"):
+        sapience("codec", "--out", run, "--resume")
+    with pytest.raises(InvalidArgument, match="a run of another command"):
+        sapience("concepts", "--out", codec, "--resume")

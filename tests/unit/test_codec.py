@@ -103,6 +103,24 @@ def test_what_no_sentence_says_is_left_as_it_was_written(codec: ConceptCodec) ->
         assert corrected(codec.network, between, [[]]) == [[]]
 
 
+def test_a_sentence_that_fills_every_place_and_has_no_end_is_corrected_without_its_last_piece(
+    codec: ConceptCodec,
+) -> None:
+    pieces = (codec.pieces.numbers("Nora lost a red bicycle in Bremen and found a blue one.") * 4)[
+        : codec.max_tokens + 1
+    ]
+    wrong = [*pieces[:-1], codec.pieces.numbers(" orange")[0]]
+    with torch.inference_mode():
+        vector = torch.nn.functional.normalize(codec.network.bound(torch.tensor([pieces])), dim=-1)
+        [found] = corrected(codec.network, vector, [wrong])
+    assert found == pieces[:-1]
+
+
+def test_what_is_longer_than_the_codec_reads_is_counted_and_named(codec: ConceptCodec) -> None:
+    encoded = codec.encode(["Felix was very happy.", "Felix was very happy. " * 20])
+    assert (encoded.truncated, list(encoded.cut or ())) == (1, [False, True])
+
+
 def test_the_shipped_codec_gives_held_out_sentences_back_to_the_letter(codec: ConceptCodec) -> None:
     texts = domain(TEST_SEED, 200, held=True)
     encoded = codec.encode(texts)

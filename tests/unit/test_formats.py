@@ -93,6 +93,22 @@ class TestMarkdown:
             "Bins: On Tuesdays.",
         ]
 
+    def test_a_heading_with_nothing_under_it_is_told_alone(self, tmp_path):
+        page = "# Call Bob on Friday\n\n# Pay the rent\n\n# Trip\nTo Oslo.\n## Done ##\n"
+        assert texts(formats.read(written(tmp_path, "a.md", page))) == [
+            "Call Bob on Friday",
+            "Pay the rent",
+            "Trip: To Oslo.",
+            "Done",
+        ]
+
+    def test_code_in_a_fence_is_one_block(self, tmp_path):
+        page = "# Start\nRun:\n```sh\n# first\nmake\n\n- no item\n```\nThen wait.\n\n~~~\n# open\n```\n"
+        assert texts(formats.read(written(tmp_path, "a.md", page))) == [
+            "Start: Run:\n```sh\n# first\nmake\n\n- no item\n```\nThen wait.",
+            "Start: ~~~\n# open\n```",
+        ]
+
     def test_the_sample_page_is_read(self):
         episodes = formats.read(SAMPLE / "notes.md")
         assert any(text.startswith("Plum cake: 3. Lay 1.5 kg of plums") for text in texts(episodes))

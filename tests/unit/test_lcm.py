@@ -19,7 +19,7 @@ from perception.lcm.model import ConceptNetwork, Shape
 from perception.lcm.names import METHODS, Method
 from perception.lcm.normaliser import Normaliser
 from perception.lcm.stories import Stories
-from perception.lcm.training import Recipe, Result, train
+from perception.lcm.training import Objective, Recipe, Result, train
 
 torch.set_num_threads(1)
 
@@ -158,6 +158,40 @@ def test_nearest_sentences_are_the_nearest_others(codec: ConceptCodec) -> None:
         assert row not in found.tolist()
         assert len(set(found.tolist())) == 64
         assert cosines[found].min() == pytest.approx(least, abs=1e-6)
+
+
+def test_documents_may_hold_any_character_and_other_encodings_are_said(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"Nora\u2028has {n} cups."}, ensure_ascii=False) for n in range(40)]
+    (tmp_path / "some.jsonl").write_text("\n".join(lines))
+    assert sum(len(documents.read(tmp_path, split)) for split in ("train", "validation", "test")) == 40  # type: ignore[arg-type]
+    (tmp_path / "latin.txt").write_bytes("Zürich.".encode("latin-1"))
+    with pytest.raises(InvalidArgument, match=r"latin\.txt is not UTF-8: byte 1 is 0xfc") as raised:
+        documents.read(tmp_path, "train")
+    assert raised.value.reason == "BAD_DOCUMENTS"
+
+
+class Seen(torch.nn.Module):
+    """A network that keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = torch.zeros(1)
+
+    def forward(self, before: torch.Tensor) -> torch.Tensor:
+        self.before = before
+        return before
+
+
+def test_a_shuffled_context_holds_nothing_from_behind_its_place(codec: ConceptCodec) -> None:
+    told, seen = Encoded(documents.made("train", 24), codec), Seen()
+    normaliser = Normaliser(np.zeros(codec.space.dimensions, np.float32), np.ones(codec.space.dimensions, np.float32))
+    batch = told.batch(told.documents[:4])
+    for seed in range(5):
+        objective = Objective(seen, codec.network, told, normaliser, Recipe("mse", context="shuffled"))  # type: ignore[arg-type]
+        objective(batch, torch.Generator().manual_seed(seed))
+        for place in range(seen.before.shape[1]):
+            up_to = (batch.concepts[:, : place + 1] == seen.before[:, place : place + 1]).all(-1).all(0)
+            assert up_to.any()
 
 
 @pytest.mark.parametrize("line", ["[]", '{"text": 3}', '{"sentences": ["One.", " "]}', "no json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from datetime import UTC, datetime
@@ -82,6 +83,22 @@ def test_chatgpts_zip_is_the_same_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "none.zip").write_bytes(b"PK no")
     with pytest.raises(InvalidArgument, match="cannot be read"):
         peers.read(tmp_path / "none.zip")
+
+
+def test_a_zip_that_is_damaged_anywhere_says_so_or_is_read(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps([conversation()]))
+    refused = 0
+    for place in range(0, len(whole.getvalue()), 7):
+        data = bytearray(whole.getvalue())
+        data[place] ^= 0xFF
+        (tmp_path / "bad.zip").write_bytes(data)
+        try:
+            peers.read(tmp_path / "bad.zip", DEFAULT)
+        except InvalidArgument:
+            refused += 1
+    assert refused
 
 
 def test_chatgpts_branch_without_a_current_node_is_that_of_the_last_answers(tmp_path: Path) -> None:

@@ -137,6 +137,32 @@ class TestDecoding:
         data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
         assert sum(map(len, blocks(io.BytesIO(bytes(data))))) == 16_000
 
+    @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+    @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+    def test_an_ogg_that_is_cut_off_says_so(self, subtype, share):
+        noise = np.random.default_rng(0).normal(size=160_000) * 0.1
+        data = written(noise, 16_000, format="OGG", subtype=subtype).getvalue()
+        assert sum(map(len, blocks(io.BytesIO(data))))
+        with pytest.raises(InvalidArgument, match="cut off"):
+            list(blocks(io.BytesIO(data[: int(share * len(data))])))
+
+    def test_a_wav_of_64_bits_that_is_cut_off_says_so(self):
+        data = written(tone(16_000, 1.0), 16_000, format="RF64", subtype="PCM_16").getvalue()
+        assert sum(map(len, blocks(io.BytesIO(data)))) == 16_000
+        with pytest.raises(InvalidArgument, match="cut off"):
+            list(blocks(io.BytesIO(data[: len(data) // 2])))
+
+    def test_a_wav_that_promises_nothing_and_has_sound_is_refused(self):
+        data = bytearray(written(tone(16_000, 1.0), 16_000, format="WAV", subtype="PCM_16").getvalue())
+        data[40:44] = bytes(4)
+        with pytest.raises(InvalidArgument, match="was streamed"):
+            list(blocks(io.BytesIO(bytes(data))))
+
+    def test_an_error_names_no_object_of_ours(self):
+        with pytest.raises(InvalidArgument) as caught:
+            list(blocks(io.BytesIO(b"RIFF" + bytes(60))))
+        assert "0x" not in caught.value.message
+
     def test_the_header_tells_the_length(self):
         assert audio.duration_s(written(tone(8_000, 2.5), 8_000, format="FLAC")) == 2.5
 

@@ -14,7 +14,7 @@ from core.errors import FailedPrecondition, InvalidArgument, NotFound
 from core.models import ModelAddress
 
 pytest.importorskip("PIL")
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from perception.senses.images import opened
 from perception.senses.media import media_type, sniffed
@@ -76,6 +76,14 @@ class TestPixels:
         deep = Image.fromarray(np.array([[1000, 3000], [2000, 1000]], np.uint16))
         found = np.asarray(opened(saved(deep)))[:, :, 0]
         assert found.tolist() == [[0, 255], [127, 0]]
+
+    def test_sixteen_bits_in_the_other_order_and_what_is_no_number_are_read(self):
+        file = saved(Image.fromarray(np.array([[1000, 3000], [2000, 1000]], np.uint16)), "TIFF")
+        swapped = Image.frombytes("I;16B", (2, 2), np.array([[1000, 3000], [2000, 1000]], ">u2").tobytes())
+        for deep in (file, saved(swapped, "TIFF")):
+            assert np.asarray(opened(deep))[:, :, 0].tolist() == [[0, 255], [127, 0]]
+        real = Image.fromarray(np.array([[0.0, np.nan], [np.inf, 100.0]], np.float32))
+        assert np.asarray(opened(saved(real, "TIFF")))[:, :, 0].tolist() == [[0, 0], [255, 255]]
 
     def test_a_bomb_is_refused_before_it_is_decoded(self):
         head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
@@ -159,6 +167,28 @@ class TestReading:
         for image in (Image.new("RGB", (300, 200), "white"), Image.fromarray(noise), Image.new("RGB", (1, 1))):
             found = reader.read(saved(image))
             assert (found.text, found.concepts) == ("", ())
+
+    @pytest.mark.parametrize("size", [(1, 1_000), (1_000, 1), (3_000, 20), (20_000, 1), (2, 2)])
+    def test_a_thin_image_is_read_as_any_other(self, reader, size):
+        assert reader.read(saved(Image.new("RGB", size, "white"))).text == ""
+
+    def test_writing_on_a_strip_keeps_its_place(self, reader):
+        strip = Image.new("RGB", (1_400, 40), "white")
+        ImageDraw.Draw(strip).text((10, 5), "The red kettle is on the upper shelf", fill="black", font_size=28)
+        [line] = reader.read(saved(strip)).concepts
+        assert line.span.text == "The red kettle is on the upper shelf"
+        assert line.box[3] <= 40
+        assert line.box[2] < 700
+
+    def test_what_no_memory_could_hold_is_refused(self, reader):
+        with pytest.raises(InvalidArgument, match="60000 by 10 pixels, too long for so thin a one") as caught:
+            reader.read(saved(Image.new("RGB", (60_000, 10))))
+        assert (caught.value.field, caught.value.reason) == ("data", "BAD_IMAGE")
+
+    def test_an_unknown_language_is_refused(self, reader):
+        with pytest.raises(InvalidArgument) as caught:
+            reader.read(saved(gradient()), "qq-Zzzz")
+        assert (caught.value.field, caught.value.reason) == ("language", "UNKNOWN_LANGUAGE")
 
     def test_lines_are_in_reading_order(self):
         def line(text: str, left: int, top: int) -> Line:

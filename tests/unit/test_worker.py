@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -113,6 +115,43 @@ async def eventually(worker: Worker) -> None:
                 return await worker.run(lambda: None)
             except ResourceExhausted:
                 await asyncio.sleep(0.001)
+
+
+async def test_who_leaves_frees_the_place_though_the_thread_is_busy(worker: Worker) -> None:
+    gate = Gate()
+    running = asyncio.create_task(worker.run(gate, 1))
+    await begun(gate)
+    for _ in range(50):
+        held = bytearray(10)
+        kept = weakref.ref(holder := Holder(held))
+        leaving = [asyncio.create_task(worker.run(holder)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        del holder, leaving, task
+        await asyncio.sleep(0)  # the step that they woke holds them to its end
+        gc.collect()
+        assert kept() is None, "what nobody waits for is not kept"
+        assert worker._queue.qsize() <= 8
+    stays = asyncio.create_task(worker.run(lambda: 2))
+    last = asyncio.create_task(worker.run(lambda: 3))
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhausted):
+        await worker.run(lambda: 4)
+    gate.may_end.set()
+    assert await asyncio.gather(running, stays, last) == [1, 2, 3]
+    assert worker._held == 0
+
+
+class Holder:
+    """Work that holds something."""
+
+    def __init__(self, held: bytearray) -> None:
+        self.held = held
+
+    def __call__(self) -> int:
+        return len(self.held)
 
 
 async def test_threads_work_side_by_side() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,8 @@ def zipped(path: Path) -> list[Any]:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if _MEMBER.search(name))
             found = [formats.parsed(path, archive.read(name).decode("utf-8-sig"), name) for name in names]
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, UnicodeDecodeError) as error:
+        # RuntimeError: of members that are encrypted, or packed in a way that zipfile does not know.
         raise fault(path, f"cannot be read: {error}") from error
     if not found or not all(isinstance(one, list) for one in found):
         raise fault(path, "has no conversations.json in it; of zips, ChatGPT's export is read")
