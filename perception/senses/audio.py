@@ -26,8 +26,8 @@ _MOST_CHUNKS = 1_000
 """Of a WAV file before its samples: more are no sound, but somebody who wants us to be busy."""
 _STREAMED = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
 """Sizes that programs write who do not know how long a WAV file will be."""
-_PAGE_HEAD, _MOST_PAGE, _LAST_PAGE = 27, 65_307, 4
-"""Bytes of an OGG page's head and of all of it, and the flag of the last one."""
+_PAGE_HEAD, _MOST_PAGE = 27, 65_307
+"""Bytes of an OGG page's head, which ends with how many segments it has, and of all of it at most."""
 _ZEROS = 24
 """Zero crossings of the filter on each side of its middle."""
 _BETA = 9.0
@@ -185,7 +185,10 @@ def _is_chunk(head: bytes, left: int) -> bool:
 
 
 def _check_ogg(file: BinaryIO, size: int) -> None:
-    """Refuses an OGG file whose last page is not said to be the last (RFC 3533): libsndfile hears what there is."""
+    """Refuses an OGG file whose last page is not whole (RFC 3533): libsndfile hears what there is and tells nobody.
+
+    Whether that page says that it is the last is not asked: some programs that record voices never say so.
+    """
     file.seek(0)
     if file.read(4) != b"OggS":
         return
@@ -193,8 +196,8 @@ def _check_ogg(file: BinaryIO, size: int) -> None:
     end = file.read()
     page = end[end.rfind(b"OggS\0") :]
     segments = page[_PAGE_HEAD : _PAGE_HEAD + page[_PAGE_HEAD - 1]] if len(page) >= _PAGE_HEAD else b""
-    if not segments or not page[5] & _LAST_PAGE or len(page) < _PAGE_HEAD + len(segments) + sum(segments):
-        raise _broken("is cut off: its last page is missing")
+    if not segments or len(page) < _PAGE_HEAD + len(segments) + sum(segments):
+        raise _broken("is cut off: its last page is not whole")
 
 
 def _broken(what: str) -> InvalidArgument:

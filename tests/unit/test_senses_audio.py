@@ -146,6 +146,13 @@ class TestDecoding:
         with pytest.raises(InvalidArgument, match="cut off"):
             list(blocks(io.BytesIO(data[: int(share * len(data))])))
 
+    def test_an_ogg_that_never_says_that_it_ends_is_heard(self):
+        noise = np.random.default_rng(0).normal(size=160_000) * 0.1
+        data = written(noise, 16_000, format="OGG", subtype="OPUS").getvalue()
+        whole = data[: data.rindex(b"OggS")]
+        assert not whole[whole.rindex(b"OggS") + 5] & 4
+        assert sum(map(len, blocks(io.BytesIO(whole)))) > 100_000
+
     def test_a_wav_of_64_bits_that_is_cut_off_says_so(self):
         data = written(tone(16_000, 1.0), 16_000, format="RF64", subtype="PCM_16").getvalue()
         assert sum(map(len, blocks(io.BytesIO(data)))) == 16_000
