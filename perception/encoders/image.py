@@ -95,7 +95,7 @@ class ClipEncoder(ImageEncoder):
         return Encoded(unit(np.concatenate(rows), self.space), sum(cut), cut=cut)
 
     def encode_media(self, files: Sequence[BinaryIO]) -> Encoded:
-        """See ImageEncoder. Decodes a batch at a time."""
+        """See ImageEncoder. Decodes one after the other, computes a batch at a time."""
         import torch
 
         if not files:

@@ -181,7 +181,9 @@ def _check_wav(file: BinaryIO, size: int) -> None:
 
 def _is_chunk(head: bytes, left: int) -> bool:
     """Whether these are the first bytes of a chunk, with so many bytes left for it, or nothing is left."""
-    return not left or (len(head) == 8 and head[:4].isalnum() and int.from_bytes(head[4:], "little") <= left - 8)
+    return not left or (
+        len(head) == 8 and head[:4].rstrip().isalnum() and int.from_bytes(head[4:], "little") <= left - 8
+    )
 
 
 def _check_ogg(file: BinaryIO, size: int) -> None:

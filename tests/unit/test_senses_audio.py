@@ -165,6 +165,11 @@ class TestDecoding:
         with pytest.raises(InvalidArgument, match="was streamed"):
             list(blocks(io.BytesIO(bytes(data))))
 
+    def test_a_wav_without_samples_may_have_chunks_behind_them(self):
+        data = bytearray(written(np.zeros((0, 1)), 8_000, format="WAV", subtype="PCM_16").getvalue())
+        assert data[36:44] == b"data" + bytes(4)
+        assert sum(map(len, blocks(io.BytesIO(bytes(data) + b"id3 \2\0\0\0ab")))) == 0
+
     def test_an_error_names_no_object_of_ours(self):
         with pytest.raises(InvalidArgument) as caught:
             list(blocks(io.BytesIO(b"RIFF" + bytes(60))))
